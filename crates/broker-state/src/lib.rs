@@ -1,0 +1,1 @@
+//! Every broker rule as plain data: topics, producers, groups, fetch sessions.

@@ -1,0 +1,1 @@
+//! Runs the broker: listeners, connections, one handler per API key, shards.

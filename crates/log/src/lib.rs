@@ -1,0 +1,1 @@
+//! A durable partition log in Kafka segment format, over a Disk trait.

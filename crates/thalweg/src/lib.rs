@@ -1,0 +1,1 @@
+//! The Thalweg library: start the broker inside a program or a test.

@@ -1,0 +1,1 @@
+//! Kafka protocol: frames, headers, error codes, record batches read in place, messages generated from our own definitions.
