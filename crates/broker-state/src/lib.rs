@@ -1,1 +1,3 @@
 //! Every broker rule as plain data: topics, producers, groups, fetch sessions.
+
+pub mod step;
