@@ -1,0 +1,117 @@
+//! Child processes: run to the end, or keep one in the background, stopped by its own pid when dropped; readings from `/proc`.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// Runs a command with the terminal's output and says whether it succeeded.
+pub fn succeeds(command: &mut Command) -> Result<bool, String> {
+    command
+        .status()
+        .map(|status| status.success())
+        .map_err(|error| format!("{}: {error}", name(command)))
+}
+
+/// Runs a command and returns its standard output; on failure the error carries the end of its standard error.
+pub fn output_of(command: &mut Command) -> Result<String, String> {
+    let output = command
+        .output()
+        .map_err(|error| format!("{}: {error}", name(command)))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let errors = String::from_utf8_lossy(&output.stderr);
+    Err(format!(
+        "{} ended with {}: {}",
+        name(command),
+        output.status,
+        last_lines(&errors, 12)
+    ))
+}
+
+/// Whether a program answers on this machine's PATH.
+pub fn exists(program: &str) -> bool {
+    let Some(path) = std::env::var_os("PATH") else {
+        return false;
+    };
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+pub fn name(command: &Command) -> String {
+    command.get_program().to_string_lossy().into_owned()
+}
+
+pub fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+/// A process in the background. Dropping it kills it, so no failure of ours leaves one behind.
+pub struct Background {
+    child: Child,
+    what: String,
+}
+
+impl Background {
+    /// Starts `command` with standard error (and output, unless it is piped by the caller) in the file `log`.
+    pub fn start(what: &str, command: &mut Command, log: &Path) -> Result<Background, String> {
+        let file = File::create(log).map_err(|error| format!("{}: {error}", log.display()))?;
+        let copy = file
+            .try_clone()
+            .map_err(|error| format!("{}: {error}", log.display()))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::from(copy))
+            .stderr(Stdio::from(file))
+            .spawn()
+            .map_err(|error| format!("{what}: {}: {error}", name(command)))?;
+        Ok(Background {
+            child,
+            what: what.to_owned(),
+        })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The exit status if the process has ended.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Asks it to stop (SIGTERM) and waits; kills it when it has not within `patience`.
+    pub fn stop(&mut self, patience: Duration) -> Result<ExitStatus, String> {
+        if let Some(pid) = rustix::process::Pid::from_raw(self.child.id() as i32) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            if let Some(status) = self.ended() {
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.kill();
+        Err(format!(
+            "{} did not stop within {} s of SIGTERM and was killed",
+            self.what,
+            patience.as_secs()
+        ))
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if self.ended().is_none() {
+            self.kill();
+        }
+    }
+}
