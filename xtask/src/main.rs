@@ -4,6 +4,7 @@
 //! repository and leave out, by name, what the machine does not have.
 
 mod check;
+mod generate;
 mod process;
 mod repository;
 mod tidy;
@@ -29,6 +30,11 @@ const TASKS: &[Task] = &[
         name: "tidy",
         help: "house rules as checks: crate arrows, lengths, headers, links (--update lowers the ratchet)",
         run: tidy::run,
+    },
+    Task {
+        name: "generate",
+        help: "writes crates/wire/src/generated from the definitions in crates/wire/messages",
+        run: generate::run,
     },
 ];
 
