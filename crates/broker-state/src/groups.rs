@@ -1,0 +1,330 @@
+//! Consumer groups and committed offsets: the group coordinator as one machine without I/O, clock or randomness.
+//!
+//! The runner calls `handle` for each request and `tick` at `next_deadline()`, and always once after a batch of
+//! requests (with no initial rebalance delay a first join is due at once). It makes the records of the step durable
+//! in their order, then releases the replies. Each request is answered exactly once, many of them in a later step.
+//! At start it `apply`s every record of the log, then calls `loaded`, after which members have a fresh session.
+//!
+//! Keeps true: durable state changes only by `apply` of a record, so replaying the log gives the same state; a reply
+//! that rests on a record is in the effects of the step that wrote it. Volatile and lost at a restart: rebalances
+//! under way, member ids given out with MEMBER_ID_REQUIRED, sessions. Clients rejoin.
+//!
+//! Layout: `classic` is the classic protocol, one group at a time; `consumer` (KIP-848) and `share` (KIP-932) will be
+//! its neighbours. `offsets`, `admin` and `admission` are the same for every type. `records` is Kafka's format.
+
+mod admin;
+mod admission;
+mod classic;
+mod command;
+mod deadlines;
+mod durable;
+mod ids;
+mod offsets;
+mod records;
+mod reply;
+mod settings;
+
+use std::collections::HashMap;
+
+use wire::ErrorCode;
+
+use crate::step::{Effects, Millis, RequestId};
+use classic::ClassicGroup;
+use deadlines::Deadlines;
+
+pub use command::{
+    Command, CommitOffsets, CommitPartition, CommitTopic, DeleteOffsets, FetchOffsets, FetchTopic,
+    Heartbeat, JoinGroup, LeaveGroup, ListFilter, MemberIdentity, Protocol, SyncGroup,
+};
+pub use durable::{DurableGroup, DurableGroups};
+pub use ids::{Generation, GroupId, InstanceId, MemberId, SharedBytes, TopicName};
+pub use records::{CommittedOffset, GroupMetadata, MemberMetadata, Record, RecordError};
+pub use reply::{
+    CommittedTopic, DeleteOffsetsReply, DescribedGroup, DescribedMember, FetchReply,
+    FetchedPartition, FetchedTopic, GroupState, GroupType, JoinReply, JoinedMember, LeaveReply,
+    ListedGroup, Reply, SyncReply,
+};
+pub use settings::GroupSettings;
+
+/// What a step of the groups asks of the runner.
+pub type GroupEffects = Effects<Record, Reply>;
+
+/// All groups of the broker.
+#[derive(Debug)]
+pub struct Groups {
+    settings: GroupSettings,
+    durable: DurableGroups,
+    /// Groups with members or members-to-be; all others are empty and have nothing but their durable state.
+    live: HashMap<GroupId, ClassicGroup>,
+    deadlines: Deadlines,
+    next_sweep: Millis,
+    /// How far an unfinished sweep has come.
+    sweep_after: Option<GroupId>,
+    is_loaded: bool,
+}
+
+/// What deciding needs: the time, the settings, and the two ways to have an effect.
+pub(crate) struct Step<'a> {
+    now: Millis,
+    settings: &'a GroupSettings,
+    durable: &'a mut DurableGroups,
+    effects: &'a mut GroupEffects,
+}
+
+impl Step<'_> {
+    /// Changes the durable state, here and in the log.
+    fn write(&mut self, record: Record) {
+        self.durable.apply(&record);
+        self.effects.record(record);
+    }
+
+    fn reply(&mut self, request: RequestId, reply: Reply) {
+        self.effects.reply(request, reply);
+    }
+}
+
+impl Groups {
+    pub fn new(settings: GroupSettings) -> Self {
+        Groups {
+            settings,
+            durable: DurableGroups::default(),
+            live: HashMap::new(),
+            deadlines: Deadlines::default(),
+            next_sweep: Millis::default(),
+            sweep_after: None,
+            is_loaded: false,
+        }
+    }
+
+    /// Takes in one record of the log. This is the whole of recovery.
+    pub fn apply(&mut self, record: &Record) {
+        assert!(
+            !self.is_loaded,
+            "RecoveryComesFirst: records are applied from outside only before loaded()"
+        );
+        self.durable.apply(record);
+    }
+
+    /// Ends recovery: members of recorded generations get a fresh session, counted from `now`. A new log needs it, too.
+    pub fn loaded(&mut self, now: Millis) {
+        self.is_loaded = true;
+        self.next_sweep = now + self.settings.offsets_retention_check_interval;
+        for (id, group) in self.durable.iter().filter(|(_, group)| group.has_members()) {
+            let Some(metadata) = &group.metadata else {
+                continue;
+            };
+            let live = ClassicGroup::recorded(id.clone(), metadata, now);
+            self.deadlines.set(id, live.next_deadline());
+            self.live.insert(id.clone(), live);
+        }
+    }
+
+    /// Decides one request. The reply is in `effects` now, or in those of a later `handle` or `tick`.
+    pub fn handle(
+        &mut self,
+        now: Millis,
+        request: RequestId,
+        command: Command,
+        effects: &mut GroupEffects,
+    ) {
+        assert!(
+            self.is_loaded,
+            "RecoveryComesFirst: requests are answered only after loaded()"
+        );
+        match command {
+            Command::Join(join) => self.join(now, request, join, effects),
+            Command::Sync(sync) => self.sync(now, request, sync, effects),
+            Command::Heartbeat(heartbeat) => {
+                let error = self
+                    .heartbeat(now, &heartbeat)
+                    .err()
+                    .unwrap_or(ErrorCode::None);
+                effects.reply(request, Reply::Heartbeat(error));
+            }
+            Command::Leave(leave) => self.leave(now, request, leave, effects),
+            Command::CommitOffsets(commit) => self.commit_offsets(now, request, commit, effects),
+            Command::FetchOffsets(fetch) => {
+                effects.reply(request, Reply::FetchOffsets(self.fetch_offsets(&fetch)))
+            }
+            Command::DeleteOffsets(delete) => self.delete_offsets(now, request, delete, effects),
+            Command::Describe(groups) => {
+                let groups = groups.iter().map(|group| self.describe(group)).collect();
+                effects.reply(request, Reply::Describe(groups));
+            }
+            Command::List(filter) => effects.reply(request, Reply::List(self.list(&filter))),
+            Command::DeleteGroups(groups) => self.delete_groups(now, request, groups, effects),
+        }
+    }
+
+    /// The next time at which `tick` has something to do; it may find nothing, as heartbeats do not move deadlines.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        let sweep = (!self.durable.is_empty()).then_some(self.next_sweep);
+        self.deadlines.next().into_iter().chain(sweep).min()
+    }
+
+    /// Does what is due at `now`, each group at most once.
+    pub fn tick(&mut self, now: Millis, effects: &mut GroupEffects) {
+        for group in self.deadlines.due(now) {
+            self.with_group(now, &group, effects, |group, step| group.tick(step));
+        }
+        if self.next_sweep <= now {
+            self.sweep(now, effects);
+        }
+    }
+
+    /// Records that recreate the whole durable state, for a compacted copy of the log.
+    pub fn snapshot_records(&self) -> impl Iterator<Item = Record> + '_ {
+        self.durable.records()
+    }
+
+    /// The durable state, for metrics and tests.
+    pub fn durable(&self) -> &DurableGroups {
+        &self.durable
+    }
+
+    pub fn settings(&self) -> &GroupSettings {
+        &self.settings
+    }
+
+    /// Changes the settings; sessions and rebalances under way keep theirs.
+    pub fn set_settings(&mut self, settings: GroupSettings) {
+        self.settings = settings;
+    }
+
+    fn join(
+        &mut self,
+        now: Millis,
+        request: RequestId,
+        join: JoinGroup,
+        effects: &mut GroupEffects,
+    ) {
+        match self.check_join(&join) {
+            Ok(()) => {
+                let id = join.group.clone();
+                self.with_group(now, &id, effects, |group, step| {
+                    group.join(step, request, join)
+                });
+            }
+            Err(error) => effects.reply(
+                request,
+                Reply::Join(JoinReply::refused(error, join.member_id)),
+            ),
+        }
+    }
+
+    fn sync(
+        &mut self,
+        now: Millis,
+        request: RequestId,
+        sync: SyncGroup,
+        effects: &mut GroupEffects,
+    ) {
+        if let Err(error) = self.check_live(&sync.group) {
+            effects.reply(request, Reply::Sync(SyncReply::refused(error)));
+            return;
+        }
+        let id = sync.group.clone();
+        self.with_group(now, &id, effects, |group, step| {
+            group.sync(step, request, sync)
+        });
+    }
+
+    fn heartbeat(&mut self, now: Millis, heartbeat: &Heartbeat) -> Result<(), ErrorCode> {
+        self.check_live(&heartbeat.group)?;
+        let group = self.live.get_mut(&heartbeat.group);
+        group
+            .ok_or(ErrorCode::UnknownMemberId)?
+            .heartbeat(now, heartbeat)
+    }
+
+    fn leave(
+        &mut self,
+        now: Millis,
+        request: RequestId,
+        leave: LeaveGroup,
+        effects: &mut GroupEffects,
+    ) {
+        match self.check_live(&leave.group) {
+            Ok(()) => {
+                let id = leave.group.clone();
+                self.with_group(now, &id, effects, |group, step| {
+                    group.leave(step, request, leave)
+                });
+            }
+            Err(ErrorCode::UnknownMemberId) => {
+                let members = leave
+                    .members
+                    .into_iter()
+                    .map(|member| (member, ErrorCode::UnknownMemberId))
+                    .collect();
+                effects.reply(
+                    request,
+                    Reply::Leave(LeaveReply {
+                        error: ErrorCode::None,
+                        members,
+                    }),
+                );
+            }
+            Err(error) => effects.reply(
+                request,
+                Reply::Leave(LeaveReply {
+                    error,
+                    members: Vec::new(),
+                }),
+            ),
+        }
+    }
+
+    /// Nobody can be a member of a group that is not live.
+    fn check_live(&self, group: &GroupId) -> Result<(), ErrorCode> {
+        admission::check_group_id(group)?;
+        if self.live.contains_key(group) {
+            Ok(())
+        } else {
+            Err(ErrorCode::UnknownMemberId)
+        }
+    }
+
+    /// Lets `act` change a group, then sets its deadline, or forgets the group if only its durable state is left.
+    fn with_group(
+        &mut self,
+        now: Millis,
+        id: &GroupId,
+        effects: &mut GroupEffects,
+        act: impl FnOnce(&mut ClassicGroup, &mut Step<'_>),
+    ) {
+        let recorded = self
+            .durable
+            .get(id.as_str())
+            .and_then(|group| group.metadata.as_ref());
+        let group = self
+            .live
+            .entry(id.clone())
+            .or_insert_with(|| ClassicGroup::empty(id.clone(), recorded));
+        let durable = &mut self.durable;
+        act(
+            group,
+            &mut Step {
+                now,
+                settings: &self.settings,
+                durable,
+                effects,
+            },
+        );
+        if group.is_idle() {
+            self.live.remove(id);
+            self.deadlines.set(id, None);
+        } else {
+            self.deadlines.set(id, group.next_deadline());
+        }
+    }
+
+    fn step<'a>(&'a mut self, now: Millis, effects: &'a mut GroupEffects) -> Step<'a> {
+        Step {
+            now,
+            settings: &self.settings,
+            durable: &mut self.durable,
+            effects,
+        }
+    }
+}

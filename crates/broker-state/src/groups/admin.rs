@@ -1,0 +1,136 @@
+//! What administrators ask: describe, list and delete groups.
+
+use wire::ErrorCode;
+
+use super::admission::check_group_id;
+use super::command::ListFilter;
+use super::ids::{GroupId, TopicName};
+use super::offsets::tombstone;
+use super::records::Record;
+use super::reply::{DescribedGroup, GroupState, GroupType, ListedGroup, Reply};
+use super::{GroupEffects, Groups};
+use crate::step::{Millis, RequestId};
+
+impl Groups {
+    /// One group with its members. An unknown group is `Dead` with `GROUP_ID_NOT_FOUND`.
+    pub fn describe(&self, group: &GroupId) -> DescribedGroup {
+        if let Some(live) = self.live.get(group) {
+            return live.describe();
+        }
+        let found = self.durable.get(group.as_str());
+        let error = match found {
+            _ if group.is_empty() => ErrorCode::InvalidGroupId,
+            Some(_) => ErrorCode::None,
+            None => ErrorCode::GroupIdNotFound,
+        };
+        let metadata = found.and_then(|found| found.metadata.as_ref());
+        DescribedGroup {
+            error,
+            group: group.clone(),
+            state: if found.is_some() {
+                GroupState::Empty
+            } else {
+                GroupState::Dead
+            },
+            protocol_type: metadata
+                .map_or_else(String::new, |metadata| metadata.protocol_type.clone()),
+            protocol: String::new(),
+            members: Vec::new(),
+        }
+    }
+
+    /// The groups that pass the filter, ordered by name.
+    pub fn list(&self, filter: &ListFilter) -> Vec<ListedGroup> {
+        let recorded = self
+            .durable
+            .iter()
+            .filter(|(group, _)| !self.live.contains_key(*group));
+        let recorded = recorded.map(|(group, durable)| {
+            let metadata = durable.metadata.as_ref();
+            let protocol_type = metadata.map_or("", |metadata| &metadata.protocol_type);
+            listed(group, protocol_type, GroupState::Empty)
+        });
+        let live = self
+            .live
+            .iter()
+            .map(|(group, live)| listed(group, live.protocol_type(), live.state()));
+        let mut groups: Vec<ListedGroup> = recorded
+            .chain(live)
+            .filter(|group| passes(filter, group))
+            .collect();
+        groups.sort_by(|a, b| a.group.cmp(&b.group));
+        groups
+    }
+
+    pub(super) fn delete_groups(
+        &mut self,
+        now: Millis,
+        request: RequestId,
+        groups: Vec<GroupId>,
+        effects: &mut GroupEffects,
+    ) {
+        let mut results = Vec::with_capacity(groups.len());
+        for group in groups {
+            let error = self
+                .delete_group(now, &group, effects)
+                .err()
+                .unwrap_or(ErrorCode::None);
+            results.push((group, error));
+        }
+        effects.reply(request, Reply::DeleteGroups(results));
+    }
+
+    /// Removes a group that has no members, with its offsets and the member ids it has given out.
+    fn delete_group(
+        &mut self,
+        now: Millis,
+        id: &GroupId,
+        effects: &mut GroupEffects,
+    ) -> Result<(), ErrorCode> {
+        check_group_id(id)?;
+        if !self.exists(id) {
+            return Err(ErrorCode::GroupIdNotFound);
+        }
+        if self
+            .live
+            .get(id)
+            .is_some_and(|live| live.state() != GroupState::Empty)
+        {
+            return Err(ErrorCode::NonEmptyGroup);
+        }
+        self.live.remove(id);
+        self.deadlines.set(id, None);
+        if let Some(group) = self.durable.get(id.as_str()) {
+            let offsets = group.offsets.iter();
+            let offsets = offsets.flat_map(|(topic, partitions)| {
+                partitions.keys().map(move |p| (topic.clone(), *p))
+            });
+            let offsets: Vec<(TopicName, i32)> = offsets.collect();
+            let has_metadata = group.metadata.is_some();
+            let mut step = self.step(now, effects);
+            for (topic, partition) in offsets {
+                step.write(tombstone(id, &topic, partition));
+            }
+            if has_metadata {
+                step.write(Record::GroupTombstone { group: id.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn listed(group: &GroupId, protocol_type: &str, state: GroupState) -> ListedGroup {
+    ListedGroup {
+        group: group.clone(),
+        protocol_type: protocol_type.to_owned(),
+        state,
+        group_type: GroupType::Classic,
+    }
+}
+
+fn passes(filter: &ListFilter, group: &ListedGroup) -> bool {
+    let among = |names: &[String], name: &str| {
+        names.is_empty() || names.iter().any(|n| n.eq_ignore_ascii_case(name))
+    };
+    among(&filter.states, group.state.name()) && among(&filter.types, group.group_type.name())
+}

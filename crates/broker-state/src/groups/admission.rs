@@ -1,0 +1,79 @@
+//! What a request must satisfy before its group looks at it: limits, lengths, and that the group may exist.
+
+use wire::ErrorCode;
+
+use super::Groups;
+use super::command::JoinGroup;
+use super::ids::{GroupId, InstanceId};
+use super::records::MAX_TEXT_BYTES;
+use super::settings::GroupSettings;
+
+impl Groups {
+    pub(super) fn check_join(&self, join: &JoinGroup) -> Result<(), ErrorCode> {
+        check_group_id(&join.group)?;
+        check_lengths(join, &self.settings)?;
+        let sessions = self.settings.min_session_timeout..=self.settings.max_session_timeout;
+        if !sessions.contains(&join.session_timeout) {
+            return Err(ErrorCode::InvalidSessionTimeout);
+        }
+        if !self.exists(&join.group) {
+            if !join.member_id.is_empty() {
+                return Err(ErrorCode::UnknownMemberId);
+            }
+            if self.is_full() {
+                return Err(ErrorCode::GroupMaxSizeReached);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn exists(&self, group: &GroupId) -> bool {
+        self.live.contains_key(group) || self.durable.get(group.as_str()).is_some()
+    }
+
+    /// Whether no further group may come into being.
+    pub(super) fn is_full(&self) -> bool {
+        let limit = self.settings.max_groups;
+        // Counting exactly is only worth it near the limit, as most groups are in both maps.
+        self.durable.len() + self.live.len() >= limit && {
+            let only_live = self
+                .live
+                .keys()
+                .filter(|group| self.durable.get(group.as_str()).is_none());
+            self.durable.len() + only_live.count() >= limit
+        }
+    }
+}
+
+pub(super) fn check_group_id(group: &GroupId) -> Result<(), ErrorCode> {
+    if group.is_empty() || group.as_str().len() > MAX_TEXT_BYTES {
+        return Err(ErrorCode::InvalidGroupId);
+    }
+    Ok(())
+}
+
+/// Everything that a join leaves in the group's record must fit there.
+fn check_lengths(join: &JoinGroup, settings: &GroupSettings) -> Result<(), ErrorCode> {
+    let texts = [
+        join.instance_id.as_ref().map_or("", InstanceId::as_str),
+        join.new_member_id.as_str(),
+        &join.client_id,
+        &join.client_host,
+        &join.protocol_type,
+    ];
+    let names = join.protocols.iter().map(|protocol| protocol.name.as_str());
+    let metadata: usize = join
+        .protocols
+        .iter()
+        .map(|protocol| protocol.metadata.len())
+        .sum();
+    let fits = texts
+        .into_iter()
+        .chain(names)
+        .all(|text| text.len() <= MAX_TEXT_BYTES);
+    if fits && metadata <= settings.max_member_metadata_bytes {
+        Ok(())
+    } else {
+        Err(ErrorCode::InvalidRequest)
+    }
+}

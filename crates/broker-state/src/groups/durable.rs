@@ -1,0 +1,144 @@
+//! What survives a restart: group metadata and committed offsets, changed by `apply` alone.
+//!
+//! Keeps true: applying the records of `records()` to an empty state gives the same state.
+
+use std::collections::BTreeMap;
+
+use super::ids::{GroupId, TopicName};
+use super::records::{CommittedOffset, GroupMetadata, Record};
+
+/// The durable state of all groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DurableGroups {
+    groups: BTreeMap<GroupId, DurableGroup>,
+}
+
+/// The durable state of one group: metadata once a classic generation was recorded, offsets by topic and partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DurableGroup {
+    pub metadata: Option<GroupMetadata>,
+    pub offsets: BTreeMap<TopicName, BTreeMap<i32, CommittedOffset>>,
+}
+
+impl DurableGroup {
+    /// How many partitions have a committed offset.
+    pub fn offset_count(&self) -> usize {
+        self.offsets.values().map(BTreeMap::len).sum()
+    }
+
+    /// Whether a recorded generation still has members.
+    pub fn has_members(&self) -> bool {
+        self.metadata
+            .as_ref()
+            .is_some_and(|metadata| !metadata.members.is_empty())
+    }
+
+    /// The committed offset of one partition.
+    pub fn offset(&self, topic: &str, partition: i32) -> Option<&CommittedOffset> {
+        self.offsets.get(topic)?.get(&partition)
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.metadata.is_none() && self.offsets.is_empty()
+    }
+}
+
+impl DurableGroups {
+    /// Applies one record. Tombstones of what is not there change nothing.
+    pub fn apply(&mut self, record: &Record) {
+        match record {
+            Record::OffsetCommit {
+                group,
+                topic,
+                partition,
+                committed,
+            } => {
+                let offsets = &mut self.groups.entry(group.clone()).or_default().offsets;
+                offsets
+                    .entry(topic.clone())
+                    .or_default()
+                    .insert(*partition, committed.clone());
+            }
+            Record::OffsetTombstone {
+                group,
+                topic,
+                partition,
+            } => {
+                self.change(group, |group| remove_offset(group, topic, *partition));
+            }
+            Record::GroupMetadata { group, metadata } => {
+                self.groups.entry(group.clone()).or_default().metadata = Some(metadata.clone());
+            }
+            Record::GroupTombstone { group } => self.change(group, |group| group.metadata = None),
+        }
+    }
+
+    /// The whole state as records, group by group.
+    pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
+        self.groups.iter().flat_map(|(id, group)| {
+            let metadata = group
+                .metadata
+                .iter()
+                .map(move |metadata| Record::GroupMetadata {
+                    group: id.clone(),
+                    metadata: metadata.clone(),
+                });
+            let offsets = group.offsets.iter().flat_map(move |(topic, partitions)| {
+                partitions
+                    .iter()
+                    .map(move |(partition, committed)| Record::OffsetCommit {
+                        group: id.clone(),
+                        topic: topic.clone(),
+                        partition: *partition,
+                        committed: committed.clone(),
+                    })
+            });
+            metadata.chain(offsets)
+        })
+    }
+
+    pub fn get(&self, group: &str) -> Option<&DurableGroup> {
+        self.groups.get(group)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&GroupId, &DurableGroup)> {
+        self.groups.iter()
+    }
+
+    /// The groups after `group` in their order; all of them for `None`.
+    pub fn after(
+        &self,
+        group: Option<&GroupId>,
+    ) -> impl Iterator<Item = (&GroupId, &DurableGroup)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        self.groups
+            .range::<GroupId, _>((group.map_or(Unbounded, Excluded), Unbounded))
+    }
+
+    pub fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// Changes a group that exists, and forgets it when nothing of it is left.
+    fn change(&mut self, id: &GroupId, change: impl FnOnce(&mut DurableGroup)) {
+        if let Some(group) = self.groups.get_mut(id) {
+            change(group);
+            if group.is_nothing() {
+                self.groups.remove(id);
+            }
+        }
+    }
+}
+
+fn remove_offset(group: &mut DurableGroup, topic: &TopicName, partition: i32) {
+    if let Some(partitions) = group.offsets.get_mut(topic) {
+        partitions.remove(&partition);
+        if partitions.is_empty() {
+            group.offsets.remove(topic);
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! Committed offsets: commit, fetch, delete, and the ways in which they end (topic deleted, retention over).
+//!
+//! Retention follows KIP-211: offsets of a group are kept while it has members that subscribe to the topic; they end
+//! `offsets.retention.minutes` after the group became empty, or after their commit where nobody subscribes.
+
+use wire::{ErrorCode, Uuid};
+
+use super::classic::Subscribed;
+use super::command::{CommitOffsets, CommitPartition, DeleteOffsets, FetchOffsets};
+use super::durable::DurableGroup;
+use super::ids::{GroupId, TopicName};
+use super::records::{CommittedOffset, MAX_TEXT_BYTES, Record};
+use super::reply::{
+    CommittedTopic, DeleteOffsetsReply, FetchReply, FetchedPartition, FetchedTopic, GroupState,
+    Reply,
+};
+use super::settings::GroupSettings;
+use super::{GroupEffects, Groups};
+use crate::step::{Millis, RequestId};
+
+impl Groups {
+    pub(super) fn commit_offsets(
+        &mut self,
+        now: Millis,
+        request: RequestId,
+        commit: CommitOffsets,
+        effects: &mut GroupEffects,
+    ) {
+        let checked = self.check_commit(now, &commit);
+        let mut room = self.room_for_offsets(&commit.group);
+        let mut topics = Vec::with_capacity(commit.topics.len());
+        for topic in commit.topics {
+            let mut partitions = Vec::with_capacity(topic.partitions.len());
+            for partition in topic.partitions {
+                let index = partition.partition;
+                let admitted = checked
+                    .and_then(|()| check_partition(&topic.topic, &partition, &self.settings))
+                    .and_then(|()| self.take_room(&commit.group, &topic.topic, index, &mut room));
+                if admitted.is_ok() {
+                    let committed =
+                        committed_offset(now, commit.retention, topic.topic_id, partition);
+                    let record = Record::OffsetCommit {
+                        group: commit.group.clone(),
+                        topic: topic.topic.clone(),
+                        partition: index,
+                        committed,
+                    };
+                    self.step(now, effects).write(record);
+                }
+                partitions.push((index, admitted.err().unwrap_or(ErrorCode::None)));
+            }
+            topics.push(CommittedTopic {
+                topic: topic.topic,
+                topic_id: topic.topic_id,
+                partitions,
+            });
+        }
+        effects.reply(request, Reply::CommitOffsets(topics));
+    }
+
+    /// Answers with committed offsets; what was never committed, or by another incarnation of the topic, is -1.
+    pub fn fetch_offsets(&self, fetch: &FetchOffsets) -> FetchReply {
+        if fetch.group.is_empty() {
+            return FetchReply {
+                error: ErrorCode::InvalidGroupId,
+                topics: Vec::new(),
+            };
+        }
+        let group = self.durable.get(fetch.group.as_str());
+        let topics = match &fetch.topics {
+            None => group.map_or_else(Vec::new, all_offsets),
+            Some(topics) => topics
+                .iter()
+                .map(|topic| FetchedTopic {
+                    topic: topic.topic.clone(),
+                    topic_id: topic.topic_id,
+                    partitions: topic
+                        .partitions
+                        .iter()
+                        .map(|partition| {
+                            let committed = group
+                                .and_then(|group| group.offset(topic.topic.as_str(), *partition));
+                            fetched(
+                                *partition,
+                                committed.filter(|offset| {
+                                    is_same_topic(offset.topic_id, topic.topic_id)
+                                }),
+                            )
+                        })
+                        .collect(),
+                })
+                .collect(),
+        };
+        FetchReply {
+            error: ErrorCode::None,
+            topics,
+        }
+    }
+
+    pub(super) fn delete_offsets(
+        &mut self,
+        now: Millis,
+        request: RequestId,
+        delete: DeleteOffsets,
+        effects: &mut GroupEffects,
+    ) {
+        let subscribed = match self.check_delete_offsets(&delete.group) {
+            Ok(subscribed) => subscribed,
+            Err(error) => {
+                effects.reply(
+                    request,
+                    Reply::DeleteOffsets(DeleteOffsetsReply {
+                        error,
+                        topics: Vec::new(),
+                    }),
+                );
+                return;
+            }
+        };
+        let mut topics = Vec::with_capacity(delete.topics.len());
+        for (topic, partitions) in delete.topics {
+            let in_use = subscribed.includes(topic.as_str());
+            let error = if in_use {
+                ErrorCode::GroupSubscribedToTopic
+            } else {
+                ErrorCode::None
+            };
+            for partition in partitions.iter().filter(|_| !in_use) {
+                self.forget_offset(now, &delete.group, &topic, *partition, effects);
+            }
+            topics.push((
+                topic,
+                partitions
+                    .into_iter()
+                    .map(|partition| (partition, error))
+                    .collect(),
+            ));
+        }
+        effects.reply(
+            request,
+            Reply::DeleteOffsets(DeleteOffsetsReply {
+                error: ErrorCode::None,
+                topics,
+            }),
+        );
+    }
+
+    /// Drops the committed offsets of topics that are gone. Offsets of another incarnation of the name stay.
+    pub fn topics_deleted(
+        &mut self,
+        now: Millis,
+        topics: &[(TopicName, Uuid)],
+        effects: &mut GroupEffects,
+    ) {
+        let mut gone = Vec::new();
+        for (id, group) in self.durable.iter() {
+            for (topic, topic_id) in topics {
+                let partitions = group.offsets.get(topic.as_str()).into_iter().flatten();
+                let deleted =
+                    partitions.filter(|(_, offset)| is_same_topic(offset.topic_id, *topic_id));
+                gone.extend(deleted.map(|(partition, _)| (id.clone(), topic.clone(), *partition)));
+            }
+        }
+        for (group, topic, partition) in gone {
+            self.forget_offset(now, &group, &topic, partition, effects);
+        }
+    }
+
+    /// Expires offsets and forgets groups with neither members nor offsets; at most `max_expired_per_tick` at a time.
+    pub(super) fn sweep(&mut self, now: Millis, effects: &mut GroupEffects) {
+        let mut tombstones = Vec::new();
+        let mut reached = None;
+        for (id, group) in self.durable.after(self.sweep_after.as_ref()) {
+            self.collect_expired(now, id, group, &mut tombstones);
+            if tombstones.len() >= self.settings.max_expired_per_tick {
+                reached = Some(id.clone());
+                break;
+            }
+        }
+        let interval = self.settings.offsets_retention_check_interval;
+        self.next_sweep = if reached.is_some() {
+            now
+        } else {
+            now + interval
+        };
+        self.sweep_after = reached;
+        for tombstone in tombstones {
+            self.step(now, effects).write(tombstone);
+        }
+    }
+
+    fn collect_expired(
+        &self,
+        now: Millis,
+        id: &GroupId,
+        group: &DurableGroup,
+        tombstones: &mut Vec<Record>,
+    ) {
+        let live = self.live.get(id);
+        let state = live.map_or(GroupState::Empty, |live| live.state());
+        if !matches!(state, GroupState::Empty | GroupState::Stable) {
+            return;
+        }
+        let subscribed = live.map_or(Subscribed::NotByTopic, |live| live.subscribed());
+        if state == GroupState::Stable && subscribed == Subscribed::NotByTopic {
+            return;
+        }
+        let empty_since = match &group.metadata {
+            Some(metadata) if state == GroupState::Empty && !metadata.protocol_type.is_empty() => {
+                metadata.state_since
+            }
+            _ => None,
+        };
+        let before = tombstones.len();
+        for (topic, partitions) in group
+            .offsets
+            .iter()
+            .filter(|(topic, _)| !subscribed.includes(topic.as_str()))
+        {
+            for (partition, offset) in partitions {
+                if is_expired(offset, empty_since, now, &self.settings) {
+                    tombstones.push(tombstone(id, topic, *partition));
+                }
+            }
+        }
+        let all_gone = tombstones.len() - before == group.offset_count();
+        if all_gone && live.is_none() && group.metadata.is_some() {
+            tombstones.push(Record::GroupTombstone { group: id.clone() });
+        }
+    }
+
+    fn check_commit(&mut self, now: Millis, commit: &CommitOffsets) -> Result<(), ErrorCode> {
+        super::admission::check_group_id(&commit.group)?;
+        if let Some(live) = self.live.get_mut(&commit.group) {
+            return live.check_commit(
+                now,
+                &commit.member_id,
+                commit.instance_id.as_ref(),
+                commit.generation,
+            );
+        }
+        let exists = self.durable.get(commit.group.as_str()).is_some();
+        match (exists, commit.generation.is_some()) {
+            (true, false) => Ok(()),
+            (true, true) => Err(ErrorCode::UnknownMemberId),
+            // Before version 9 the wire has ILLEGAL_GENERATION for this.
+            (false, true) => Err(ErrorCode::GroupIdNotFound),
+            (false, false) if self.is_full() => Err(ErrorCode::PolicyViolation),
+            (false, false) => Ok(()),
+        }
+    }
+
+    /// Which subscriptions protect offsets from deletion.
+    fn check_delete_offsets(&self, group: &GroupId) -> Result<Subscribed, ErrorCode> {
+        super::admission::check_group_id(group)?;
+        let Some(live) = self.live.get(group) else {
+            let exists = self.durable.get(group.as_str()).is_some();
+            return if exists {
+                Ok(Subscribed::NotByTopic)
+            } else {
+                Err(ErrorCode::GroupIdNotFound)
+            };
+        };
+        match live.subscribed() {
+            Subscribed::NotByTopic if live.state() != GroupState::Empty => {
+                Err(ErrorCode::NonEmptyGroup)
+            }
+            subscribed => Ok(subscribed),
+        }
+    }
+
+    pub(super) fn forget_offset(
+        &mut self,
+        now: Millis,
+        group: &GroupId,
+        topic: &TopicName,
+        partition: i32,
+        effects: &mut GroupEffects,
+    ) {
+        let known = self
+            .durable
+            .get(group.as_str())
+            .and_then(|group| group.offset(topic.as_str(), partition));
+        if known.is_some() {
+            self.step(now, effects)
+                .write(tombstone(group, topic, partition));
+        }
+    }
+
+    fn room_for_offsets(&self, group: &GroupId) -> usize {
+        let committed = self
+            .durable
+            .get(group.as_str())
+            .map_or(0, DurableGroup::offset_count);
+        self.settings
+            .max_offsets_per_group
+            .saturating_sub(committed)
+    }
+
+    /// A partition that is committed for the first time takes a place; others have theirs.
+    fn take_room(
+        &self,
+        group: &GroupId,
+        topic: &TopicName,
+        partition: i32,
+        room: &mut usize,
+    ) -> Result<(), ErrorCode> {
+        let group = self.durable.get(group.as_str());
+        if group.is_some_and(|group| group.offset(topic.as_str(), partition).is_some()) {
+            return Ok(());
+        }
+        *room = room
+            .checked_sub(1)
+            .ok_or(ErrorCode::InvalidCommitOffsetSize)?;
+        Ok(())
+    }
+}
+
+fn check_partition(
+    topic: &TopicName,
+    partition: &CommitPartition,
+    settings: &GroupSettings,
+) -> Result<(), ErrorCode> {
+    if topic.as_str().len() > MAX_TEXT_BYTES {
+        return Err(ErrorCode::InvalidTopicException);
+    }
+    let metadata = partition.metadata.as_deref().unwrap_or_default();
+    // Kafka counts UTF-16 units, of which there are never more than bytes.
+    let limit = settings.max_offset_metadata_bytes;
+    let is_long = metadata.len() > limit && metadata.encode_utf16().count() > limit;
+    if is_long || metadata.len() > MAX_TEXT_BYTES {
+        Err(ErrorCode::OffsetMetadataTooLarge)
+    } else {
+        Ok(())
+    }
+}
+
+fn committed_offset(
+    now: Millis,
+    retention: Option<std::time::Duration>,
+    topic_id: Uuid,
+    partition: CommitPartition,
+) -> CommittedOffset {
+    let expires_at = retention.map(|retention| now + retention);
+    // The record with an expiry time of its own has no place for these two; what replay would lose is not kept at all.
+    let is_plain = expires_at.is_none();
+    CommittedOffset {
+        offset: partition.offset,
+        leader_epoch: if is_plain { partition.leader_epoch } else { -1 },
+        metadata: partition.metadata.unwrap_or_default(),
+        committed_at: now,
+        expires_at,
+        topic_id: if is_plain { topic_id } else { Uuid::ZERO },
+    }
+}
+
+fn is_expired(
+    offset: &CommittedOffset,
+    empty_since: Option<Millis>,
+    now: Millis,
+    settings: &GroupSettings,
+) -> bool {
+    match offset.expires_at {
+        Some(expires_at) => now >= expires_at,
+        None => now.since(empty_since.unwrap_or(offset.committed_at)) >= settings.offsets_retention,
+    }
+}
+
+/// An id that is not known matches any.
+fn is_same_topic(committed: Uuid, asked: Uuid) -> bool {
+    committed == asked || committed == Uuid::ZERO || asked == Uuid::ZERO
+}
+
+pub(super) fn tombstone(group: &GroupId, topic: &TopicName, partition: i32) -> Record {
+    Record::OffsetTombstone {
+        group: group.clone(),
+        topic: topic.clone(),
+        partition,
+    }
+}
+
+fn all_offsets(group: &DurableGroup) -> Vec<FetchedTopic> {
+    let topics = group.offsets.iter();
+    topics
+        .map(|(topic, partitions)| FetchedTopic {
+            topic: topic.clone(),
+            topic_id: partitions
+                .values()
+                .next_back()
+                .map_or(Uuid::ZERO, |offset| offset.topic_id),
+            partitions: partitions
+                .iter()
+                .map(|(partition, offset)| fetched(*partition, Some(offset)))
+                .collect(),
+        })
+        .collect()
+}
+
+fn fetched(partition: i32, committed: Option<&CommittedOffset>) -> FetchedPartition {
+    FetchedPartition {
+        partition,
+        offset: committed.map_or(-1, |offset| offset.offset),
+        leader_epoch: committed.map_or(-1, |offset| offset.leader_epoch),
+        metadata: committed.map_or_else(String::new, |offset| offset.metadata.clone()),
+        error: ErrorCode::None,
+    }
+}

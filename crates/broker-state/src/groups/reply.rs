@@ -1,0 +1,194 @@
+//! What the groups answer: one plain owned struct per request kind, fields as in Kafka's responses.
+
+use wire::{ErrorCode, Uuid};
+
+use super::command::MemberIdentity;
+use super::ids::{Generation, GroupId, InstanceId, MemberId, SharedBytes, TopicName};
+
+/// The answer to the `Command` of the same name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    Join(JoinReply),
+    Sync(SyncReply),
+    Heartbeat(ErrorCode),
+    Leave(LeaveReply),
+    CommitOffsets(Vec<CommittedTopic>),
+    FetchOffsets(FetchReply),
+    DeleteOffsets(DeleteOffsetsReply),
+    Describe(Vec<DescribedGroup>),
+    List(Vec<ListedGroup>),
+    DeleteGroups(Vec<(GroupId, ErrorCode)>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinReply {
+    pub error: ErrorCode,
+    pub generation: Generation,
+    /// `None` where there is none; before version 7 the wire has an empty string.
+    pub protocol_type: Option<String>,
+    pub protocol: Option<String>,
+    /// Empty when there is none.
+    pub leader: MemberId,
+    pub skip_assignment: bool,
+    pub member_id: MemberId,
+    /// For the leader only: everyone it must assign partitions to.
+    pub members: Vec<JoinedMember>,
+}
+
+impl JoinReply {
+    /// A refusal; `member_id` is what the client shall go on with.
+    pub fn refused(error: ErrorCode, member_id: MemberId) -> Self {
+        JoinReply {
+            error,
+            generation: Generation::NONE,
+            protocol_type: None,
+            protocol: None,
+            leader: MemberId::default(),
+            skip_assignment: false,
+            member_id,
+            members: Vec::new(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinedMember {
+    pub member_id: MemberId,
+    pub instance_id: Option<InstanceId>,
+    pub metadata: SharedBytes,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncReply {
+    pub error: ErrorCode,
+    pub protocol_type: Option<String>,
+    pub protocol: Option<String>,
+    pub assignment: SharedBytes,
+}
+
+impl SyncReply {
+    pub fn refused(error: ErrorCode) -> Self {
+        SyncReply {
+            error,
+            protocol_type: None,
+            protocol: None,
+            assignment: SharedBytes::from([]),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaveReply {
+    pub error: ErrorCode,
+    /// One per member of the request, in its order.
+    pub members: Vec<(MemberIdentity, ErrorCode)>,
+}
+
+/// One topic of an OffsetCommit answer: every partition of the request with its error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedTopic {
+    pub topic: TopicName,
+    pub topic_id: Uuid,
+    pub partitions: Vec<(i32, ErrorCode)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchReply {
+    pub error: ErrorCode,
+    pub topics: Vec<FetchedTopic>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedTopic {
+    pub topic: TopicName,
+    /// As asked; in an answer to "everything", the id the offset was committed with (may be zero).
+    pub topic_id: Uuid,
+    pub partitions: Vec<FetchedPartition>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedPartition {
+    pub partition: i32,
+    /// -1 when nothing is committed.
+    pub offset: i64,
+    pub leader_epoch: i32,
+    pub metadata: String,
+    pub error: ErrorCode,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteOffsetsReply {
+    /// The refusal of the whole request; then there are no topics.
+    pub error: ErrorCode,
+    pub topics: Vec<(TopicName, Vec<(i32, ErrorCode)>)>,
+}
+
+/// A group as DescribeGroups shows it. An unknown group is `Dead` with `GROUP_ID_NOT_FOUND`, which the wire has from version 6 on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedGroup {
+    pub error: ErrorCode,
+    pub group: GroupId,
+    pub state: GroupState,
+    pub protocol_type: String,
+    /// The assignor in use; empty unless the group is stable.
+    pub protocol: String,
+    pub members: Vec<DescribedMember>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedMember {
+    pub member_id: MemberId,
+    pub instance_id: Option<InstanceId>,
+    pub client_id: String,
+    pub client_host: String,
+    /// Empty unless the group is stable.
+    pub metadata: SharedBytes,
+    pub assignment: SharedBytes,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedGroup {
+    pub group: GroupId,
+    pub protocol_type: String,
+    pub state: GroupState,
+    pub group_type: GroupType,
+}
+
+/// The states of a group, under Kafka's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GroupState {
+    Empty,
+    PreparingRebalance,
+    CompletingRebalance,
+    Stable,
+    /// Only ever shown for a group that does not exist.
+    Dead,
+}
+
+impl GroupState {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            GroupState::Empty => "Empty",
+            GroupState::PreparingRebalance => "PreparingRebalance",
+            GroupState::CompletingRebalance => "CompletingRebalance",
+            GroupState::Stable => "Stable",
+            GroupState::Dead => "Dead",
+        }
+    }
+}
+
+/// The protocol that a group speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GroupType {
+    Classic,
+}
+
+impl GroupType {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            GroupType::Classic => "classic",
+        }
+    }
+}
