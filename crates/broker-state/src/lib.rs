@@ -1,4 +1,11 @@
 //! Every broker rule as plain data: topics, producers, groups, fetch sessions.
 
+mod compact;
+pub mod configs;
+pub mod fetch_sessions;
 pub mod groups;
+pub mod producer_ids;
+pub mod producers;
+pub mod refusal;
 pub mod step;
+pub mod topics;

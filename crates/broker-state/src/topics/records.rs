@@ -1,0 +1,297 @@
+//! The records of the cluster metadata log, and their bytes.
+//!
+//! A record is one record value of the metadata log:
+//!
+//! ```text
+//! byte 0      kind (the table below)
+//! byte 1      version of this kind's body, 0 today
+//! byte 2…     body, in the compact form: varints, text as length and UTF-8, topic ids as 16 raw bytes
+//!
+//! kind  name                  body
+//!    1  TopicCreated          id, name, partitions, replication factor asked for (signed, -1: default),
+//!                             count of configs, then per config: name, value
+//!    2  PartitionsAdded       id, partitions there are now
+//!    3  TopicDeleted          id
+//!    4  TopicConfigSet        id, name, value
+//!    5  TopicConfigRemoved    id, name
+//!    6  BrokerConfigSet       scope (0 all brokers, 1 this broker), name, value
+//!    7  BrokerConfigRemoved   scope, name
+//!    8  ProducerIdsReserved   first producer id that is not reserved
+//!    9  LeaderEpochSet        id, first partition, count of partitions, epoch
+//!   10  LeaderEpochsRaised    nothing: every partition's epoch grows by one
+//! ```
+//!
+//! Room to grow: a new kind gets the next number, a changed body the next version of its kind. A kind or version
+//! that this program does not know stops the start, because guessing would lose what a newer program wrote.
+
+use thiserror::Error;
+use wire::Uuid;
+
+use super::names::MAX_NAME_BYTES;
+use crate::compact::{Decoder, Encoder, Malformed};
+use crate::configs::{BrokerScope, MAX_VALUE_BYTES};
+
+/// More partitions than this in one topic are not believed.
+pub const MAX_PARTITIONS: i32 = 1_000_000;
+const MAX_CONFIG_NAME_BYTES: usize = 1_024;
+const MAX_CONFIGS: usize = 1_024;
+const VERSION: u8 = 0;
+
+/// One change of the cluster metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MetadataRecord {
+    TopicCreated {
+        id: Uuid,
+        name: String,
+        partitions: i32,
+        /// As the creator asked; one broker keeps one replica.
+        replication_factor: i16,
+        configs: Vec<(String, String)>,
+    },
+    PartitionsAdded {
+        id: Uuid,
+        /// All partitions that the topic has now.
+        partitions: i32,
+    },
+    TopicDeleted {
+        id: Uuid,
+    },
+    TopicConfigSet {
+        id: Uuid,
+        name: String,
+        value: String,
+    },
+    TopicConfigRemoved {
+        id: Uuid,
+        name: String,
+    },
+    BrokerConfigSet {
+        scope: BrokerScope,
+        name: String,
+        value: String,
+    },
+    BrokerConfigRemoved {
+        scope: BrokerScope,
+        name: String,
+    },
+    /// Producer ids below `next` are handed out or may be.
+    ProducerIdsReserved {
+        next: i64,
+    },
+    LeaderEpochSet {
+        id: Uuid,
+        first_partition: i32,
+        partitions: i32,
+        epoch: i32,
+    },
+    /// Every partition that exists now has a new leader epoch, one above its last.
+    LeaderEpochsRaised,
+}
+
+/// Why the bytes of a metadata record cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RecordError {
+    #[error(
+        "metadata record kind {kind} is not known to this version; start the version that wrote this data directory, or a newer one"
+    )]
+    UnknownKind { kind: u8 },
+    #[error(
+        "version {version} of metadata record kind {kind} is not known to this version; start the version that wrote this data directory, or a newer one"
+    )]
+    UnknownVersion { kind: u8, version: u8 },
+    #[error("metadata record of kind {kind} is damaged: {source}")]
+    Malformed { kind: u8, source: Malformed },
+    #[error("metadata record is empty")]
+    Empty,
+}
+
+impl MetadataRecord {
+    fn kind(&self) -> u8 {
+        match self {
+            Self::TopicCreated { .. } => 1,
+            Self::PartitionsAdded { .. } => 2,
+            Self::TopicDeleted { .. } => 3,
+            Self::TopicConfigSet { .. } => 4,
+            Self::TopicConfigRemoved { .. } => 5,
+            Self::BrokerConfigSet { .. } => 6,
+            Self::BrokerConfigRemoved { .. } => 7,
+            Self::ProducerIdsReserved { .. } => 8,
+            Self::LeaderEpochSet { .. } => 9,
+            Self::LeaderEpochsRaised => 10,
+        }
+    }
+
+    /// The bytes of the record.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::default();
+        out.byte(self.kind());
+        out.byte(VERSION);
+        match self {
+            Self::TopicCreated {
+                id,
+                name,
+                partitions,
+                replication_factor,
+                configs,
+            } => {
+                out.raw(&id.0);
+                out.text(name);
+                out.signed((*partitions).into());
+                out.signed((*replication_factor).into());
+                out.unsigned(configs.len() as u64);
+                for (name, value) in configs {
+                    out.text(name);
+                    out.text(value);
+                }
+            }
+            Self::PartitionsAdded { id, partitions } => {
+                out.raw(&id.0);
+                out.signed((*partitions).into());
+            }
+            Self::TopicDeleted { id } => out.raw(&id.0),
+            Self::TopicConfigSet { id, name, value } => {
+                out.raw(&id.0);
+                out.text(name);
+                out.text(value);
+            }
+            Self::TopicConfigRemoved { id, name } => {
+                out.raw(&id.0);
+                out.text(name);
+            }
+            Self::BrokerConfigSet { scope, name, value } => {
+                out.byte(scope_byte(*scope));
+                out.text(name);
+                out.text(value);
+            }
+            Self::BrokerConfigRemoved { scope, name } => {
+                out.byte(scope_byte(*scope));
+                out.text(name);
+            }
+            Self::ProducerIdsReserved { next } => out.signed(*next),
+            Self::LeaderEpochSet {
+                id,
+                first_partition,
+                partitions,
+                epoch,
+            } => {
+                out.raw(&id.0);
+                out.signed((*first_partition).into());
+                out.signed((*partitions).into());
+                out.signed((*epoch).into());
+            }
+            Self::LeaderEpochsRaised => {}
+        }
+        out.finish()
+    }
+
+    /// Reads what `encode` wrote.
+    ///
+    /// # Errors
+    /// `UnknownKind` and `UnknownVersion` for what a newer version wrote, `Malformed` and `Empty` for damage.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        let mut from = Decoder::new(bytes);
+        let kind = from.byte("kind").map_err(|_| RecordError::Empty)?;
+        if !(1..=10).contains(&kind) {
+            return Err(RecordError::UnknownKind { kind });
+        }
+        let damaged = |source| RecordError::Malformed { kind, source };
+        let version = from.byte("version").map_err(damaged)?;
+        if version != VERSION {
+            return Err(RecordError::UnknownVersion { kind, version });
+        }
+        let record = Self::decode_body(kind, &mut from).map_err(damaged)?;
+        from.finish().map_err(damaged)?;
+        Ok(record)
+    }
+
+    fn decode_body(kind: u8, from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(match kind {
+            1 => Self::TopicCreated {
+                id: id(from)?,
+                name: from.text(MAX_NAME_BYTES, "topic name")?.to_owned(),
+                partitions: partitions(from)?,
+                replication_factor: from.signed_in(-1, i16::MAX.into(), "replication factor")?
+                    as i16,
+                configs: configs(from)?,
+            },
+            2 => Self::PartitionsAdded {
+                id: id(from)?,
+                partitions: partitions(from)?,
+            },
+            3 => Self::TopicDeleted { id: id(from)? },
+            4 => Self::TopicConfigSet {
+                id: id(from)?,
+                name: config_name(from)?,
+                value: config_value(from)?,
+            },
+            5 => Self::TopicConfigRemoved {
+                id: id(from)?,
+                name: config_name(from)?,
+            },
+            6 => Self::BrokerConfigSet {
+                scope: scope(from)?,
+                name: config_name(from)?,
+                value: config_value(from)?,
+            },
+            7 => Self::BrokerConfigRemoved {
+                scope: scope(from)?,
+                name: config_name(from)?,
+            },
+            8 => Self::ProducerIdsReserved {
+                next: from.signed_in(0, i64::MAX, "producer id")?,
+            },
+            9 => Self::LeaderEpochSet {
+                id: id(from)?,
+                first_partition: from.signed_in(0, MAX_PARTITIONS.into(), "first partition")?
+                    as i32,
+                partitions: partitions(from)?,
+                epoch: from.signed_in(0, i32::MAX.into(), "leader epoch")? as i32,
+            },
+            _ => Self::LeaderEpochsRaised,
+        })
+    }
+}
+
+fn scope_byte(scope: BrokerScope) -> u8 {
+    match scope {
+        BrokerScope::AllBrokers => 0,
+        BrokerScope::ThisBroker => 1,
+    }
+}
+
+fn scope(from: &mut Decoder<'_>) -> Result<BrokerScope, Malformed> {
+    match from.byte("scope")? {
+        0 => Ok(BrokerScope::AllBrokers),
+        1 => Ok(BrokerScope::ThisBroker),
+        other => Err(Malformed::OutOfRange {
+            what: "scope",
+            value: other.into(),
+            least: 0,
+            most: 1,
+        }),
+    }
+}
+
+fn id(from: &mut Decoder<'_>) -> Result<Uuid, Malformed> {
+    let bytes = from.raw(16, "topic id")?;
+    Ok(Uuid(bytes.try_into().expect("16 bytes were asked for")))
+}
+
+fn partitions(from: &mut Decoder<'_>) -> Result<i32, Malformed> {
+    Ok(from.signed_in(1, MAX_PARTITIONS.into(), "partitions")? as i32)
+}
+
+fn config_name(from: &mut Decoder<'_>) -> Result<String, Malformed> {
+    Ok(from.text(MAX_CONFIG_NAME_BYTES, "config name")?.to_owned())
+}
+
+fn config_value(from: &mut Decoder<'_>) -> Result<String, Malformed> {
+    Ok(from.text(MAX_VALUE_BYTES, "config value")?.to_owned())
+}
+
+fn configs(from: &mut Decoder<'_>) -> Result<Vec<(String, String)>, Malformed> {
+    let count = from.count(MAX_CONFIGS, "count of configs")?;
+    (0..count)
+        .map(|_| Ok((config_name(from)?, config_value(from)?)))
+        .collect()
+}
