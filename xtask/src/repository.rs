@@ -58,3 +58,30 @@ pub fn target_directory(root: &Path) -> PathBuf {
         None => root.join("target"),
     }
 }
+
+/// A folder for one run, below `$TMPDIR`; removed with everything in it when dropped.
+pub struct Scratch {
+    path: PathBuf,
+}
+
+impl Scratch {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if std::env::var_os("THALWEG_KEEP").is_none() {
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// Makes a scratch folder; its name carries the pid, so two runs do not meet.
+pub fn scratch(what: &str) -> Result<Scratch, String> {
+    let path = std::env::temp_dir().join(format!("thalweg-{what}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::create_dir_all(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(Scratch { path })
+}
