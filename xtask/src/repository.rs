@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The workspace root: the parent of this package's folder.
+/// The workspace root: the parent of this package's folder under cargo, else the folder one stands in.
 pub fn root() -> PathBuf {
-    let package =
-        PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| ".".into()));
-    match package.parent() {
-        Some(parent) if parent.join("Cargo.toml").exists() => parent.to_path_buf(),
-        _ => std::env::current_dir().unwrap_or_else(|_| ".".into()),
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    match package.as_deref().and_then(Path::parent) {
+        Some(parent) => parent.to_path_buf(),
+        None => std::env::current_dir().unwrap_or_else(|_| ".".into()),
     }
 }
 

@@ -31,11 +31,9 @@ pub fn dump(jars: &Jars, data: &Path) -> Result<Findings, String> {
     let mut files = Vec::new();
     walk(data, &mut files).map_err(|error| format!("{}: {error}", data.display()))?;
     files.retain(|file| {
-        !file.components().any(|part| {
-            part.as_os_str()
-                .to_string_lossy()
-                .starts_with("__cluster_metadata")
-        })
+        !file
+            .components()
+            .any(|part| is_not_a_partition(&part.as_os_str().to_string_lossy()))
     });
     let with = |extension: &str| -> Vec<PathBuf> {
         files
@@ -119,6 +117,11 @@ fn examine(
         }
     }
     Ok(())
+}
+
+/// Kafka's own metadata log has another format, and what it is about to delete is no longer whole.
+fn is_not_a_partition(folder: &str) -> bool {
+    folder.starts_with("__cluster_metadata") || folder.ends_with("-delete")
 }
 
 /// A record's key and payload are the client's own words and prove nothing.
