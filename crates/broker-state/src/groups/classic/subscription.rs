@@ -9,11 +9,9 @@ use super::{CONSUMER, ClassicGroup};
 /// Which topics the members of a group consume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::groups) enum Subscribed {
-    /// There are no members.
-    Nobody,
-    /// The members are no consumers; what they read is their own affair.
-    Unknown,
-    /// Some consumer's subscription cannot be read, so it may be any topic.
+    /// Not a consumer group, so there are no subscriptions to protect.
+    NotByTopic,
+    /// Some member's subscription cannot be read, so it may be any topic.
     Unreadable,
     To(BTreeSet<String>),
 }
@@ -22,8 +20,8 @@ impl Subscribed {
     /// Whether a member may be consuming `topic`.
     pub(in crate::groups) fn includes(&self, topic: &str) -> bool {
         match self {
-            Subscribed::Nobody => false,
-            Subscribed::Unknown | Subscribed::Unreadable => true,
+            Subscribed::NotByTopic => false,
+            Subscribed::Unreadable => true,
             Subscribed::To(topics) => topics.contains(topic),
         }
     }
@@ -31,11 +29,8 @@ impl Subscribed {
 
 impl ClassicGroup {
     pub(in crate::groups) fn subscribed(&self) -> Subscribed {
-        if self.members.is_empty() {
-            return Subscribed::Nobody;
-        }
         if self.protocol_type != CONSUMER {
-            return Subscribed::Unknown;
+            return Subscribed::NotByTopic;
         }
         let mut all = BTreeSet::new();
         for member in self.members.values() {

@@ -1,0 +1,231 @@
+//! The write path of a partition: batches get their offsets, wait in a queue, and go to the file in one vectored write a step.
+//!
+//! A batch is written as it came. Only its first 16 bytes (base offset, length, leader epoch, none of them under its checksum)
+//! are written from a stamped copy, so that an append neither copies nor re-encodes. `message.timestamp.type=LogAppendTime` is
+//! the exception: it changes bytes under the checksum, and the batch is copied.
+//!
+//! When a write fails, the log takes no more of them: the end of the file is cut back to where the step began as well as the
+//! disk allows, and the rest is recovery's.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wire::records::CheckedBatch;
+
+use crate::batch::Glance;
+use crate::error::{Context, LogError};
+use crate::index::FLUSH_ENTRIES;
+use crate::offset::{ByteCount, Offset};
+use crate::partition::{Boundary, PartitionLog};
+use crate::segment::{NO_TIMESTAMP, Progress, Segment};
+use crate::settings::{Durability, TimestampType};
+
+/// Base offset, length, leader epoch: what is stamped lies in the first 16 bytes of a batch.
+const HEAD: usize = 16;
+
+/// What became of an appended batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The offset of its first record.
+    pub base_offset: Offset,
+    /// The offset of its last record.
+    pub last_offset: Offset,
+    /// The largest timestamp of its records, as stored.
+    pub max_timestamp: i64,
+    /// The time that the broker stamped on it, if the topic asks for that.
+    pub log_append_time: Option<i64>,
+}
+
+/// A batch that has its offsets and waits to be written.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    head: [u8; HEAD],
+    bytes: Bytes,
+    batch: Glance,
+    appended_at: i64,
+}
+
+impl Waiting {
+    pub(crate) fn base_offset(&self) -> Offset {
+        self.batch.base_offset
+    }
+}
+
+impl PartitionLog {
+    /// Gives a batch its offsets and queues it; [`PartitionLog::write`] brings it to the file.
+    pub fn append(&mut self, batch: &CheckedBatch, now_ms: i64) -> Appended {
+        match self.settings.timestamp_type {
+            TimestampType::CreateTime => self.queue(batch, now_ms, None),
+            TimestampType::LogAppendTime => {
+                self.queue(&batch.with_log_append_time(now_ms), now_ms, Some(now_ms))
+            }
+        }
+    }
+
+    fn queue(
+        &mut self,
+        checked: &CheckedBatch,
+        now_ms: i64,
+        log_append_time: Option<i64>,
+    ) -> Appended {
+        let header = checked.header();
+        let base_offset = self.next_offset;
+        let last_offset = base_offset + i64::from(header.last_offset_delta);
+        let mut head = [0; HEAD];
+        head[..8].copy_from_slice(&base_offset.0.to_be_bytes());
+        head[8..12].copy_from_slice(&header.length.to_be_bytes());
+        head[12..].copy_from_slice(&self.leader_epoch.to_be_bytes());
+        let bytes = checked.bytes().clone();
+        let batch = Glance {
+            base_offset,
+            last_offset,
+            max_timestamp: header.max_timestamp,
+            size: bytes.len() as u64,
+        };
+        self.waiting.push(Waiting {
+            head,
+            bytes,
+            batch,
+            appended_at: now_ms,
+        });
+        self.next_offset = last_offset.next();
+        Appended {
+            base_offset,
+            last_offset,
+            max_timestamp: header.max_timestamp,
+            log_append_time,
+        }
+    }
+
+    /// Writes the queued batches: one vectored write, more only where a segment ends. Nothing is synced or visible yet.
+    ///
+    /// # Errors
+    /// `Io` when the disk refuses; the log then takes no more writes (`Halted`) until it is opened again.
+    pub fn write(&mut self) -> Result<(), LogError> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        if self.is_halted {
+            return Err(LogError::Halted {
+                path: self.dir.clone(),
+            });
+        }
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let (segment, position) = (Arc::clone(self.active()), self.progress.position);
+        let outcome = self.write_all(&waiting);
+        if outcome.is_err() {
+            self.is_halted = true;
+            // The disk has just failed: that the cut works is a hope, and recovery does not rely on it.
+            let _ = segment.log.set_len(position);
+        }
+        waiting.clear();
+        self.waiting = waiting;
+        outcome
+    }
+
+    fn write_all(&mut self, mut waiting: &[Waiting]) -> Result<(), LogError> {
+        while let Some(first) = waiting.first() {
+            if self.must_roll(first) {
+                self.roll(first.batch.base_offset, first.appended_at)?;
+            }
+            let (run, rest) = waiting.split_at(self.fitting(waiting));
+            self.write_run(run)?;
+            waiting = rest;
+        }
+        let end_offset = self.next_offset;
+        let boundary = Boundary {
+            end_offset,
+            size_bytes: self.size_bytes(),
+            visible: self.visible_end(),
+        };
+        self.boundaries.push_back(boundary);
+        Ok(())
+    }
+
+    /// How many of the waiting batches go to the active segment, at least one: the segment was rolled if the first did not fit.
+    fn fitting(&self, waiting: &[Waiting]) -> usize {
+        let mut progress = self.progress;
+        let mut fitting = 0;
+        for next in waiting {
+            if fitting > 0 && self.is_full(&progress, next) {
+                break;
+            }
+            if progress.position == 0 {
+                progress.first_timestamp = next.batch.max_timestamp;
+            }
+            progress.position += next.batch.size;
+            fitting += 1;
+        }
+        fitting
+    }
+
+    fn must_roll(&self, next: &Waiting) -> bool {
+        self.progress.position > 0 && self.is_full(&self.progress, next)
+    }
+
+    /// Whether a batch belongs into the next segment: by size (positions must also fit 31 bits), by relative offset, by age.
+    fn is_full(&self, progress: &Progress, next: &Waiting) -> bool {
+        let limit = self.settings.segment_bytes.0.min(i32::MAX as u64);
+        if progress.position + next.batch.size > limit {
+            return true;
+        }
+        if next.batch.last_offset - self.active().base_offset > i64::from(i32::MAX) {
+            return true;
+        }
+        let has_timestamps =
+            progress.first_timestamp > NO_TIMESTAMP && next.batch.max_timestamp > NO_TIMESTAMP;
+        let age = match has_timestamps {
+            true => next
+                .batch
+                .max_timestamp
+                .saturating_sub(progress.first_timestamp),
+            false => next.appended_at.saturating_sub(self.segment_created_ms),
+        };
+        u128::try_from(age).is_ok_and(|age| age > self.settings.segment_age.as_millis())
+    }
+
+    fn write_run(&mut self, run: &[Waiting]) -> Result<(), LogError> {
+        let segment = Arc::clone(self.active());
+        let mut slices = Vec::with_capacity(run.len() * 2);
+        for waiting in run {
+            slices.push(IoSlice::new(&waiting.head));
+            slices.push(IoSlice::new(&waiting.bytes[HEAD..]));
+        }
+        segment
+            .log
+            .write_at(self.progress.position, &slices)
+            .context("write", &segment.path)?;
+        for waiting in run {
+            self.progress
+                .add(&segment, &waiting.batch, self.settings.index_interval_bytes);
+        }
+        if segment.index.unflushed() >= FLUSH_ENTRIES {
+            segment.flush_indexes()?;
+        }
+        self.bytes_since_checkpoint += run.iter().map(|waiting| waiting.batch.size).sum::<u64>();
+        self.mark_unsynced(&segment);
+        Ok(())
+    }
+
+    /// Ends the active segment and begins the next one.
+    ///
+    /// With durability `sync` the ended segment is synced first. So a later segment is proof that the one before it is whole,
+    /// and recovery need not choose between a hole and the segments after it.
+    pub(crate) fn roll(&mut self, base_offset: Offset, now_ms: i64) -> Result<(), LogError> {
+        let ended = Arc::clone(self.active());
+        ended.seal(&self.progress, base_offset)?;
+        if self.settings.durability == Durability::Sync {
+            ended.log.sync().context("sync", &ended.path)?;
+        }
+        let segment = Arc::new(Segment::create(&self.disk, &self.dir, base_offset)?);
+        self.sealed_bytes += ByteCount(self.progress.position);
+        self.segments.push(segment);
+        self.unsynced_indexes.push(ended);
+        self.progress = Progress::START;
+        self.segment_created_ms = now_ms;
+        self.are_names_unsynced = true;
+        self.publish_segments();
+        Ok(())
+    }
+}

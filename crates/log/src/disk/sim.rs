@@ -1,0 +1,603 @@
+//! A disk that fails the way disks fail, reproducibly: the same seed and the same calls give the same faults.
+//!
+//! What a power cut leaves of a file: its content at the last `sync`, plus for every sector any number of the writes since then
+//! (none, some, all; each sector for itself, so a write may be torn and a later one may survive an earlier one), cut or
+//! lengthened with zeros to any of the lengths the file had meanwhile. What it leaves of a directory: its names at the last
+//! `sync_dir`, plus any subset of the changes since then. Handles from before the cut are dead.
+//!
+//! A sector is 512 or 4,096 bytes, drawn anew at each cut. A `sync` that fails loses what it should have written although reads
+//! still show it, as Linux does; a write that fails has written any part.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::memory::moved;
+use super::{DirEntry, Disk, DiskFile};
+
+/// What an injected fault answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The device reports an error (`EIO`).
+    DeviceError,
+    /// The device is full (`ENOSPC`). Only operations that need space fail with it.
+    NoSpace,
+}
+
+/// A simulated disk. Clones share their content.
+#[derive(Clone, Debug)]
+pub struct SimDisk {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    random: Random,
+    boot: u64,
+    files: BTreeMap<u64, File>,
+    next_file: u64,
+    live: Names,
+    durable: Names,
+    unsynced_names: Vec<NameChange>,
+    operations: u64,
+    planned: Option<(u64, Fault)>,
+    fault_chance: u64,
+    uncached_chance: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Names {
+    files: BTreeMap<PathBuf, u64>,
+    directories: BTreeSet<PathBuf>,
+}
+
+#[derive(Clone, Debug)]
+enum NameChange {
+    File {
+        path: PathBuf,
+        file: u64,
+    },
+    Directory {
+        path: PathBuf,
+    },
+    Removed {
+        path: PathBuf,
+    },
+    Renamed {
+        from: PathBuf,
+        to: PathBuf,
+        file: Option<u64>,
+    },
+}
+
+#[derive(Debug, Default)]
+struct File {
+    live: Vec<u8>,
+    durable: Vec<u8>,
+    unsynced: Vec<Change>,
+}
+
+#[derive(Debug)]
+enum Change {
+    Bytes { position: usize, bytes: Vec<u8> },
+    Length(usize),
+}
+
+impl SimDisk {
+    /// An empty disk whose faults are drawn from `seed`.
+    pub fn new(seed: u64) -> SimDisk {
+        let state = State {
+            random: Random(seed),
+            boot: 0,
+            files: BTreeMap::new(),
+            next_file: 0,
+            live: Names::default(),
+            durable: Names::default(),
+            unsynced_names: Vec::new(),
+            operations: 0,
+            planned: None,
+            fault_chance: 0,
+            uncached_chance: 0,
+        };
+        SimDisk {
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// The disk as the log takes it.
+    pub fn shared(&self) -> Arc<dyn Disk> {
+        Arc::new(self.clone())
+    }
+
+    /// Cuts the power and brings the machine back: what was not synced is kept, lost or torn, and open handles are dead.
+    pub fn power_cut(&self) {
+        self.state.lock().power_cut();
+    }
+
+    /// Ends the process without a power cut: everything written stays, synced or not, and open handles are dead.
+    pub fn kill(&self) {
+        self.state.lock().boot += 1;
+    }
+
+    /// Makes the `nth` operation from now (counted from 1; reads do not count) fail once.
+    pub fn fail_nth(&self, nth: u64, fault: Fault) {
+        let mut state = self.state.lock();
+        state.planned = Some((state.operations + nth, fault));
+    }
+
+    /// Makes each operation but reads fail with this chance, in operations out of 10,000; 0 ends it.
+    pub fn fail_randomly(&self, chance: u64) {
+        self.state.lock().fault_chance = chance;
+    }
+
+    /// Makes `read_at_if_cached` find nothing cached with this chance, in reads out of 10,000.
+    pub fn miss_cache_randomly(&self, chance: u64) {
+        self.state.lock().uncached_chance = chance;
+    }
+
+    /// How many operations (reads not counted) the disk has seen.
+    pub fn operations(&self) -> u64 {
+        self.state.lock().operations
+    }
+
+    /// Changes stored bytes behind everybody's back, durably: `change` gets the content of the file.
+    ///
+    /// # Panics
+    /// When there is no such file.
+    pub fn damage(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.state.lock();
+        let id = state.live.files[path];
+        let file = state.files.get_mut(&id).expect("a name belongs to a file");
+        change(&mut file.live);
+        file.durable = file.live.clone();
+        file.unsynced.clear();
+    }
+
+    /// The content of a file as reads see it now.
+    pub fn content(&self, path: &Path) -> Option<Vec<u8>> {
+        let state = self.state.lock();
+        let id = state.live.files.get(path)?;
+        Some(state.files[id].live.clone())
+    }
+}
+
+impl State {
+    /// Counts an operation and decides whether it fails.
+    fn fault(&mut self, needs_space: bool) -> io::Result<()> {
+        self.operations += 1;
+        let planned = self
+            .planned
+            .filter(|(nth, _)| *nth == self.operations)
+            .map(|(_, fault)| fault);
+        let drawn = (self.random.below(10_000) < self.fault_chance).then(|| {
+            if self.random.below(2) == 0 {
+                Fault::DeviceError
+            } else {
+                Fault::NoSpace
+            }
+        });
+        match planned.or(drawn) {
+            Some(Fault::NoSpace) if needs_space => Err(rustix::io::Errno::NOSPC.into()),
+            Some(Fault::DeviceError) => Err(rustix::io::Errno::IO.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn change_name(&mut self, change: NameChange) {
+        self.live.apply(&change);
+        self.unsynced_names.push(change);
+    }
+
+    fn power_cut(&mut self) {
+        self.boot += 1;
+        let sector = if self.random.below(2) == 0 { 512 } else { 4096 };
+        for file in self.files.values_mut() {
+            file.lose_power(sector, &mut self.random);
+        }
+        for change in std::mem::take(&mut self.unsynced_names) {
+            if self.random.below(2) == 0 {
+                self.durable.apply(&change);
+            }
+        }
+        self.durable.drop_orphans();
+        self.live = self.durable.clone();
+        let named: BTreeSet<u64> = self.live.files.values().copied().collect();
+        self.files.retain(|id, _| named.contains(id));
+    }
+}
+
+impl Names {
+    fn apply(&mut self, change: &NameChange) {
+        match change {
+            NameChange::File { path, file } => {
+                self.files.insert(path.clone(), *file);
+            }
+            NameChange::Directory { path } => {
+                self.directories.insert(path.clone());
+            }
+            NameChange::Removed { path } => {
+                self.files.retain(|name, _| !name.starts_with(path));
+                self.directories.retain(|name| !name.starts_with(path));
+            }
+            NameChange::Renamed {
+                from,
+                to,
+                file: Some(file),
+            } => {
+                self.files.remove(from);
+                self.files.insert(to.clone(), *file);
+            }
+            NameChange::Renamed {
+                from,
+                to,
+                file: None,
+            } => {
+                self.files = std::mem::take(&mut self.files)
+                    .into_iter()
+                    .map(|(name, file)| (moved(name, from, to), file))
+                    .collect();
+                self.directories = std::mem::take(&mut self.directories)
+                    .into_iter()
+                    .map(|name| moved(name, from, to))
+                    .collect();
+            }
+        }
+    }
+
+    /// A name in a directory that was lost is lost with it.
+    fn drop_orphans(&mut self) {
+        let known = self.directories.clone();
+        let reachable = |path: &Path| {
+            path.ancestors().skip(1).all(|dir| {
+                dir.as_os_str().is_empty() || dir == Path::new("/") || known.contains(dir)
+            })
+        };
+        self.directories.retain(|path| reachable(path));
+        self.files.retain(|path, _| reachable(path));
+    }
+
+    fn has_directory(&self, dir: &Path) -> bool {
+        dir.as_os_str().is_empty() || dir == Path::new("/") || self.directories.contains(dir)
+    }
+}
+
+impl NameChange {
+    fn is_in(&self, dir: &Path) -> bool {
+        let (NameChange::File { path, .. }
+        | NameChange::Directory { path }
+        | NameChange::Removed { path }
+        | NameChange::Renamed { to: path, .. }) = self;
+        path.parent() == Some(dir)
+    }
+}
+
+impl File {
+    fn write(&mut self, position: usize, bytes: Vec<u8>) {
+        apply_bytes(&mut self.live, position, &bytes);
+        self.unsynced.push(Change::Bytes { position, bytes });
+    }
+
+    /// Makes the changes since the last sync durable, and no others: what a failed sync lost stays lost.
+    fn sync(&mut self) {
+        for change in self.unsynced.drain(..) {
+            match change {
+                Change::Bytes { position, bytes } => {
+                    apply_bytes(&mut self.durable, position, &bytes)
+                }
+                Change::Length(length) => self.durable.resize(length, 0),
+            }
+        }
+    }
+
+    /// Replaces the content by one that a power cut may leave.
+    fn lose_power(&mut self, sector: usize, random: &mut Random) {
+        let changes = std::mem::take(&mut self.unsynced);
+        let mut lengths = vec![self.durable.len()];
+        let mut length = self.durable.len();
+        for change in &changes {
+            length = match change {
+                Change::Bytes { position, bytes } => length.max(position + bytes.len()),
+                Change::Length(length) => *length,
+            };
+            lengths.push(length);
+        }
+        let longest = lengths.iter().copied().max().unwrap_or(0);
+        let mut content = self.durable.clone();
+        content.resize(longest, 0);
+        for start in (0..longest).step_by(sector) {
+            let end = (start + sector).min(longest);
+            let touching: Vec<&Change> = changes
+                .iter()
+                .filter(|change| change.touches(start, end))
+                .collect();
+            let kept = random.below(touching.len() as u64 + 1) as usize;
+            for change in &touching[..kept] {
+                change.apply_within(&mut content, start, end);
+            }
+        }
+        content.truncate(lengths[random.below(lengths.len() as u64) as usize]);
+        self.durable = content;
+        self.live = self.durable.clone();
+    }
+}
+
+impl Change {
+    fn touches(&self, start: usize, end: usize) -> bool {
+        match self {
+            Change::Bytes { position, bytes } => *position < end && position + bytes.len() > start,
+            Change::Length(length) => *length < end,
+        }
+    }
+
+    fn apply_within(&self, content: &mut [u8], start: usize, end: usize) {
+        match self {
+            Change::Bytes { position, bytes } => {
+                let (from, to) = (start.max(*position), end.min(position + bytes.len()));
+                content[from..to].copy_from_slice(&bytes[from - position..to - position]);
+            }
+            Change::Length(length) => content[start.max(*length)..end].fill(0),
+        }
+    }
+}
+
+fn apply_bytes(content: &mut Vec<u8>, position: usize, bytes: &[u8]) {
+    if content.len() < position + bytes.len() {
+        content.resize(position + bytes.len(), 0);
+    }
+    content[position..position + bytes.len()].copy_from_slice(bytes);
+}
+
+impl Disk for SimDisk {
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let state = self.state.lock();
+        let file = *state.live.files.get(path).ok_or(ErrorKind::NotFound)?;
+        Ok(Arc::new(SimFile {
+            state: Arc::clone(&self.state),
+            file,
+            boot: state.boot,
+        }))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let mut state = self.state.lock();
+        state.fault(true)?;
+        if path
+            .parent()
+            .is_some_and(|dir| !state.live.has_directory(dir))
+        {
+            return Err(ErrorKind::NotFound.into());
+        }
+        let known = state.live.files.get(path).copied();
+        let file = known.unwrap_or(state.next_file);
+        if known.is_none() {
+            state.next_file += 1;
+            state.files.insert(file, File::default());
+            state.change_name(NameChange::File {
+                path: path.to_owned(),
+                file,
+            });
+        } else if let Some(content) = state.files.get_mut(&file) {
+            content.live.clear();
+            content.unsynced.push(Change::Length(0));
+        }
+        Ok(Arc::new(SimFile {
+            state: Arc::clone(&self.state),
+            file,
+            boot: state.boot,
+        }))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        let state = self.state.lock();
+        if !state.live.has_directory(dir) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        let files = state.live.files.keys().map(|path| (path, false));
+        let directories = state.live.directories.iter().map(|path| (path, true));
+        let mut entries = Vec::new();
+        for (path, is_directory) in files
+            .chain(directories)
+            .filter(|(path, _)| path.parent() == Some(dir))
+        {
+            if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
+                entries.push(DirEntry {
+                    name: name.to_owned(),
+                    is_directory,
+                });
+            }
+        }
+        entries.sort();
+        Ok(entries)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.fault(true)?;
+        let missing: Vec<PathBuf> = dir
+            .ancestors()
+            .filter(|dir| !state.live.has_directory(dir))
+            .map(Path::to_owned)
+            .collect();
+        for path in missing.into_iter().rev() {
+            state.change_name(NameChange::Directory { path });
+        }
+        Ok(())
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.fault(false)?;
+        if !state.live.files.contains_key(path) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        state.change_name(NameChange::Removed {
+            path: path.to_owned(),
+        });
+        Ok(())
+    }
+
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.fault(false)?;
+        if !state.live.directories.contains(dir) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        state.change_name(NameChange::Removed {
+            path: dir.to_owned(),
+        });
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.fault(false)?;
+        let file = state.live.files.get(from).copied();
+        if file.is_none() && !state.live.directories.contains(from) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        state.change_name(NameChange::Renamed {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            file,
+        });
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.fault(false)?;
+        let (synced, rest) = std::mem::take(&mut state.unsynced_names)
+            .into_iter()
+            .partition(|change| change.is_in(dir));
+        state.unsynced_names = rest;
+        let synced: Vec<NameChange> = synced;
+        for change in &synced {
+            state.durable.apply(change);
+        }
+        Ok(())
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        let state = self.state.lock();
+        Ok(state.live.files.contains_key(path) || state.live.directories.contains(path))
+    }
+}
+
+#[derive(Debug)]
+struct SimFile {
+    state: Arc<Mutex<State>>,
+    file: u64,
+    boot: u64,
+}
+
+impl SimFile {
+    fn with<T>(&self, act: impl FnOnce(&mut State, u64) -> io::Result<T>) -> io::Result<T> {
+        let mut state = self.state.lock();
+        if state.boot != self.boot {
+            return Err(io::Error::other(
+                "the machine went down since this file was opened",
+            ));
+        }
+        act(&mut state, self.file)
+    }
+}
+
+impl State {
+    fn file(&mut self, file: u64) -> &mut File {
+        self.files
+            .get_mut(&file)
+            .expect("files live until a power cut, handles not longer")
+    }
+}
+
+impl DiskFile for SimFile {
+    fn write_at(&self, position: u64, slices: &[IoSlice<'_>]) -> io::Result<()> {
+        self.with(|state, file| {
+            let mut bytes: Vec<u8> = slices
+                .iter()
+                .flat_map(|slice| slice.iter().copied())
+                .collect();
+            let outcome = state.fault(true);
+            if outcome.is_err() {
+                let written = state.random.below(bytes.len() as u64 + 1);
+                bytes.truncate(written as usize);
+            }
+            state.file(file).write(position as usize, bytes);
+            outcome
+        })
+    }
+
+    fn read_at(&self, position: u64, length: usize, into: &mut Vec<u8>) -> io::Result<usize> {
+        self.with(|state, file| {
+            let content = &state.file(file).live;
+            let start = usize::try_from(position)
+                .unwrap_or(usize::MAX)
+                .min(content.len());
+            let end = start.saturating_add(length).min(content.len());
+            into.extend_from_slice(&content[start..end]);
+            Ok(end - start)
+        })
+    }
+
+    fn read_at_if_cached(
+        &self,
+        position: u64,
+        length: usize,
+        into: &mut Vec<u8>,
+    ) -> io::Result<Option<usize>> {
+        let misses =
+            self.with(|state, _| Ok(state.random.below(10_000) < state.uncached_chance))?;
+        if misses {
+            Ok(None)
+        } else {
+            self.read_at(position, length, into).map(Some)
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.with(|state, file| {
+            let outcome = state.fault(true);
+            match outcome {
+                Ok(()) => state.file(file).sync(),
+                // The kernel drops what it could not write and reports it once: a second sync succeeds and saves nothing.
+                Err(_) => state.file(file).unsynced.clear(),
+            }
+            outcome
+        })
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.with(|state, file| Ok(state.file(file).live.len() as u64))
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.with(|state, file| {
+            state.fault(true)?;
+            let file = state.file(file);
+            file.live.resize(length as usize, 0);
+            file.unsynced.push(Change::Length(length as usize));
+            Ok(())
+        })
+    }
+}
+
+/// SplitMix64: enough to draw faults, and the same everywhere.
+#[derive(Clone, Debug)]
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}

@@ -1,0 +1,649 @@
+//! The steps of opening: list, drop what is left over, take or scan each segment, settle the end, and hand over.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use wire::records::BatchHeader;
+
+use super::{CorruptStretch, LostData, Recovery, Replay};
+use crate::batch::{Glance, HEADER};
+use crate::checkpoint::{self, Checkpoint, CheckpointFile};
+use crate::disk::Disk;
+use crate::epochs::{self, Epochs};
+use crate::error::{Context, LogError};
+use crate::index::{Entry, OffsetEntry, TimeEntry};
+use crate::offset::Offset;
+use crate::partition::{PartitionLog, Start, directories_of};
+use crate::remains::DELETED;
+use crate::scan::{self, Range, Scanned, Tail};
+use crate::segment::{CorruptRange, MaxTimestamp, Progress, Segment, log_path, parse_name};
+use crate::settings::{Durability, LogSettings};
+
+/// The work of opening, step by step.
+pub(super) struct Opening {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    settings: LogSettings,
+    names: Vec<String>,
+    /// Base offsets of the segments there are.
+    bases: Vec<Offset>,
+    segments: Vec<Segment>,
+    /// Indexes into `segments` of those that were scanned or changed.
+    scanned: Vec<usize>,
+    /// How far the last of `segments` goes, and what follows there that is no batch.
+    progress: Progress,
+    next_offset: Offset,
+    tail: Option<Tail>,
+    rebuilt: Vec<usize>,
+    epochs: Epochs,
+    have_epochs_changed: bool,
+    have_names_changed: bool,
+    recovery: Recovery,
+}
+
+impl Opening {
+    pub(super) fn begin(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        settings: LogSettings,
+    ) -> Result<Opening, LogError> {
+        if !disk.exists(&dir).context("look for", &dir)? {
+            disk.create_dir_all(&dir).context("create", &dir)?;
+        }
+        let entries = disk.list(&dir).context("list", &dir)?;
+        let names: Vec<String> = entries
+            .into_iter()
+            .filter(|entry| !entry.is_directory)
+            .map(|entry| entry.name)
+            .collect();
+        let bases = names
+            .iter()
+            .filter_map(|name| parse_name(name))
+            .filter(|(_, kind)| *kind == "log")
+            .map(|(base, _)| base)
+            .collect();
+        let mut opening = Opening {
+            disk,
+            dir,
+            settings,
+            names,
+            bases,
+            segments: Vec::new(),
+            scanned: Vec::new(),
+            progress: Progress::START,
+            next_offset: Offset::ZERO,
+            tail: None,
+            rebuilt: Vec::new(),
+            epochs: Epochs::default(),
+            have_epochs_changed: false,
+            have_names_changed: false,
+            recovery: Recovery::default(),
+        };
+        opening.remove_leftovers()?;
+        Ok(opening)
+    }
+
+    /// Files whose deletion or writing a crash interrupted, and indexes without their log.
+    fn remove_leftovers(&mut self) -> Result<(), LogError> {
+        for name in std::mem::take(&mut self.names) {
+            let is_orphan = parse_name(&name).is_some_and(|(base, kind)| {
+                matches!(kind, "index" | "timeindex") && !self.bases.contains(&base)
+            });
+            if name.ends_with(DELETED) || name.ends_with(".tmp") || is_orphan {
+                self.remove(&self.dir.join(&name))?;
+                self.recovery.removed_files += 1;
+            } else {
+                self.names.push(name);
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, path: &Path) -> Result<(), LogError> {
+        self.have_names_changed = true;
+        self.disk.remove_file(path).context("remove", path)
+    }
+
+    /// The checkpoint to start from. One that claims more than there is gives way to a scan of everything, and is reported.
+    pub(super) fn load_checkpoint(&mut self) -> Result<(CheckpointFile, Checkpoint), LogError> {
+        let exists = self.names.iter().any(|name| name == checkpoint::FILE_NAME);
+        let (mut file, found) = CheckpointFile::load(&self.disk, &self.dir, exists)?;
+        let Some(checkpoint) = found else {
+            return Ok((file, Checkpoint::unknown(Offset::ZERO)));
+        };
+        self.recovery.lost = self.lost_since(&checkpoint)?;
+        if self.recovery.lost.is_none() {
+            return Ok((file, checkpoint));
+        }
+        let unknown = Checkpoint::unknown(checkpoint.log_start);
+        file.write(&unknown)?;
+        Ok((file, unknown))
+    }
+
+    fn lost_since(&self, checkpoint: &Checkpoint) -> Result<Option<LostData>, LogError> {
+        if !checkpoint.has_recovery_point() {
+            return Ok(None);
+        }
+        let path = log_path(&self.dir, checkpoint.segment);
+        let found_bytes = if self.bases.contains(&checkpoint.segment) {
+            let file = self.disk.open(&path).context("open", &path)?;
+            file.len().context("measure", &path)?
+        } else if self
+            .bases
+            .iter()
+            .any(|base| *base >= checkpoint.next_offset)
+            || checkpoint.progress.position == 0
+        {
+            // Retention took the segment after the checkpoint; what came later is there and will be scanned.
+            return Ok(None);
+        } else {
+            0
+        };
+        let expected_bytes = checkpoint.progress.position;
+        let expected_end = checkpoint.next_offset;
+        Ok((found_bytes < expected_bytes).then_some(LostData {
+            path,
+            expected_bytes,
+            found_bytes,
+            expected_end,
+        }))
+    }
+
+    /// Removes segments that lie wholly before the log start: a deletion that a crash interrupted.
+    pub(super) fn drop_before(&mut self, log_start: Offset) -> Result<(), LogError> {
+        while self.bases.len() > 1 && self.bases[1] <= log_start {
+            let base = self.bases.remove(0);
+            self.remove_segment_files(base)?;
+        }
+        Ok(())
+    }
+
+    fn remove_segment_files(&mut self, base: Offset) -> Result<(), LogError> {
+        let of_segment: Vec<String> = self
+            .names
+            .iter()
+            .filter(|name| parse_name(name).is_some_and(|(of, _)| of == base))
+            .cloned()
+            .collect();
+        for name in of_segment {
+            self.remove(&self.dir.join(&name))?;
+            self.names.retain(|known| *known != name);
+            self.recovery.removed_files += 1;
+        }
+        Ok(())
+    }
+
+    pub(super) fn load_epochs(&mut self) -> Result<(), LogError> {
+        if self.names.iter().any(|name| name == epochs::FILE_NAME) {
+            let path = self.dir.join(epochs::FILE_NAME);
+            let content = self
+                .disk
+                .read_small(&path, epochs::FILE_LIMIT)
+                .context("read", &path)?;
+            // It summarizes the batches and is not synced, so after a power cut it may be anything.
+            let text = content.and_then(|content| String::from_utf8(content).ok());
+            self.epochs = text
+                .and_then(|text| Epochs::decode(&text))
+                .unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    pub(super) fn open_segments(
+        &mut self,
+        checkpoint: &Checkpoint,
+        replay: &mut dyn FnMut(Replay<'_>),
+    ) -> Result<(), LogError> {
+        let bases = self.bases.clone();
+        for (number, base) in bases.iter().enumerate() {
+            let next_base = bases.get(number + 1).copied();
+            if checkpoint.has_recovery_point() && *base < checkpoint.segment {
+                self.take_segment(
+                    *base,
+                    next_base.unwrap_or(checkpoint.next_offset),
+                    checkpoint,
+                )?;
+            } else if checkpoint.has_recovery_point() && *base == checkpoint.segment {
+                self.continue_segment(checkpoint, replay)?;
+            } else {
+                self.scan_segment(*base, replay)?;
+            }
+            if self.settle_tail(next_base)? {
+                return self.remove_later(&bases[number + 1..]);
+            }
+            if let Some(next_base) = next_base {
+                let segment = self.segments.last().expect("the segment was just opened");
+                segment.seal(&self.progress, next_base)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deals with the bytes after the last good batch of the segment just read. Tells whether the log ends here.
+    ///
+    /// With durability `sync` a segment is synced before the next one begins, so what looks torn before another segment is damage.
+    fn settle_tail(&mut self, next_base: Option<Offset>) -> Result<bool, LogError> {
+        let overlaps = next_base.is_some_and(|next_base| next_base < self.next_offset);
+        let Some(tail) = self.tail.take() else {
+            return Ok(overlaps);
+        };
+        let is_cut = next_base.is_none()
+            || overlaps
+            || (tail.is_torn && self.settings.durability != Durability::Sync);
+        match next_base.filter(|_| !is_cut) {
+            Some(next_base) => self.set_aside(tail, next_base),
+            None => {
+                let segment = self.segments.last().expect("the segment was just scanned");
+                segment
+                    .log
+                    .set_len(self.progress.position)
+                    .context("cut", &segment.path)?;
+                self.recovery.truncated_bytes += tail.length;
+            }
+        }
+        Ok(is_cut)
+    }
+
+    /// Keeps the bytes after the last good batch as damage.
+    fn set_aside(&mut self, tail: Tail, next_offset: Offset) {
+        let segment = self
+            .segments
+            .last_mut()
+            .expect("the segment was just scanned");
+        let (start, end) = (self.progress.position, self.progress.position + tail.length);
+        segment.corrupt.push(CorruptRange {
+            start,
+            end,
+            first_offset: self.next_offset,
+            next_offset,
+        });
+        self.progress.position = end;
+        self.next_offset = next_offset;
+    }
+
+    /// Segments after a cut: nothing in them can follow what was lost.
+    fn remove_later(&mut self, later: &[Offset]) -> Result<(), LogError> {
+        for base in later {
+            let path = log_path(&self.dir, *base);
+            let length = self
+                .disk
+                .open(&path)
+                .and_then(|file| file.len())
+                .context("measure", &path)?;
+            self.recovery.truncated_bytes += length;
+            self.remove_segment_files(*base)?;
+        }
+        Ok(())
+    }
+
+    /// A segment from before the checkpoint: taken as it is, unless its indexes are not right.
+    fn take_segment(
+        &mut self,
+        base: Offset,
+        end_offset: Offset,
+        checkpoint: &Checkpoint,
+    ) -> Result<(), LogError> {
+        let path = log_path(&self.dir, base);
+        let known: Vec<_> = checkpoint
+            .corrupt
+            .iter()
+            .filter(|(segment, _)| *segment == base)
+            .map(|(_, range)| *range)
+            .collect();
+        let entries = (
+            self.whole_entries::<OffsetEntry>(&path, "index")?,
+            self.whole_entries::<TimeEntry>(&path, "timeindex")?,
+        );
+        if let (Some(index), Some(time_index)) = entries {
+            let mut segment = Segment::open(&self.disk, &self.dir, base, (index, time_index))?;
+            let size = segment.log.len().context("measure", &segment.path)?;
+            if are_indexes_sane(&segment, size, end_offset, &self.settings)? {
+                let max = segment
+                    .time_index
+                    .last()
+                    .map_or(MaxTimestamp::NONE, |last| MaxTimestamp {
+                        timestamp: last.timestamp,
+                        offset: base + i64::from(last.relative_offset),
+                    });
+                segment.corrupt = known;
+                self.progress = Progress {
+                    position: size,
+                    max,
+                    ..Progress::START
+                };
+                self.next_offset = end_offset;
+                self.segments.push(segment);
+                return Ok(());
+            }
+        }
+        self.rebuild_segment(base, None, end_offset)
+    }
+
+    /// How many entries an index file has; `None` when it is missing or has a part of one.
+    fn whole_entries<E: Entry>(
+        &self,
+        log_path: &Path,
+        extension: &str,
+    ) -> Result<Option<u32>, LogError> {
+        let path = log_path.with_extension(extension);
+        let is_there = self
+            .names
+            .iter()
+            .any(|name| path.file_name().is_some_and(|file| file == name.as_str()));
+        if !is_there {
+            return Ok(None);
+        }
+        let length = self
+            .disk
+            .open(&path)
+            .and_then(|file| file.len())
+            .context("measure", &path)?;
+        let is_whole = length.is_multiple_of(E::LENGTH as u64);
+        Ok(is_whole
+            .then(|| u32::try_from(length / E::LENGTH as u64).ok())
+            .flatten())
+    }
+
+    /// The segment that was active at the checkpoint: good up to its position, scanned from there.
+    fn continue_segment(
+        &mut self,
+        checkpoint: &Checkpoint,
+        replay: &mut dyn FnMut(Replay<'_>),
+    ) -> Result<(), LogError> {
+        let base = checkpoint.segment;
+        let path = log_path(&self.dir, base);
+        let has_entries =
+            self.count_at_least::<OffsetEntry>(&path, "index", checkpoint.index_entries)?
+                && self.count_at_least::<TimeEntry>(
+                    &path,
+                    "timeindex",
+                    checkpoint.time_index_entries,
+                )?;
+        if has_entries {
+            let mut segment = Segment::open(
+                &self.disk,
+                &self.dir,
+                base,
+                (checkpoint.index_entries, checkpoint.time_index_entries),
+            )?;
+            segment.trim_indexes()?;
+            if are_indexes_sane(
+                &segment,
+                checkpoint.progress.position,
+                checkpoint.next_offset,
+                &self.settings,
+            )? {
+                let known = checkpoint.corrupt.iter().filter(|(of, _)| *of == base);
+                segment.corrupt = known.map(|(_, range)| *range).collect();
+                self.progress = checkpoint.progress;
+                self.next_offset = checkpoint.next_offset;
+                self.segments.push(segment);
+                return self.scan_rest(replay);
+            }
+        }
+        self.rebuild_segment(base, Some(checkpoint), checkpoint.next_offset)?;
+        self.scan_rest(replay)
+    }
+
+    fn count_at_least<E: Entry>(
+        &self,
+        log_path: &Path,
+        extension: &str,
+        wanted: u32,
+    ) -> Result<bool, LogError> {
+        let path = log_path.with_extension(extension);
+        if !self
+            .names
+            .iter()
+            .any(|name| path.file_name().is_some_and(|file| file == name.as_str()))
+        {
+            return Ok(false);
+        }
+        let length = self
+            .disk
+            .open(&path)
+            .and_then(|file| file.len())
+            .context("measure", &path)?;
+        Ok(length >= u64::from(wanted) * E::LENGTH as u64)
+    }
+
+    /// Makes the indexes of a segment anew by reading it, up to the checkpoint if that lies in it. Damage found on the way is set aside.
+    fn rebuild_segment(
+        &mut self,
+        base: Offset,
+        checkpoint: Option<&Checkpoint>,
+        end_offset: Offset,
+    ) -> Result<(), LogError> {
+        let segment = Segment::open_unindexed(&self.disk, &self.dir, base)?;
+        let size = segment.log.len().context("measure", &segment.path)?;
+        self.have_names_changed = true;
+        self.recovery.rebuilt_indexes += 1;
+        self.rebuilt.push(self.segments.len());
+        self.segments.push(segment);
+        self.progress = Progress::START;
+        self.next_offset = base;
+        self.scan_upto(
+            checkpoint.map_or(size, |checkpoint| checkpoint.progress.position),
+            &mut |_| {},
+        )?;
+        if let Some(tail) = self.tail.take() {
+            self.set_aside(tail, end_offset);
+        }
+        self.next_offset = end_offset;
+        Ok(())
+    }
+
+    /// A segment from after the checkpoint.
+    fn scan_segment(
+        &mut self,
+        base: Offset,
+        replay: &mut dyn FnMut(Replay<'_>),
+    ) -> Result<(), LogError> {
+        let segment = Segment::open_unindexed(&self.disk, &self.dir, base)?;
+        self.segments.push(segment);
+        self.progress = Progress::START;
+        self.next_offset = base;
+        self.scan_rest(replay)
+    }
+
+    fn scan_rest(&mut self, replay: &mut dyn FnMut(Replay<'_>)) -> Result<(), LogError> {
+        let segment = self.segments.last().expect("the segment was just opened");
+        let size = segment.log.len().context("measure", &segment.path)?;
+        self.scan_upto(size, &mut |header| replay(Replay::Batch(header)))
+    }
+
+    /// Scans the last opened segment from where it stands.
+    fn scan_upto(
+        &mut self,
+        upto: u64,
+        on_batch: &mut dyn FnMut(&BatchHeader),
+    ) -> Result<(), LogError> {
+        let from = self.progress;
+        if from.position >= upto {
+            return Ok(());
+        }
+        let number = self.segments.len() - 1;
+        let segment = &mut self.segments[number];
+        let range = Range {
+            from,
+            next_offset: self.next_offset,
+            upto,
+            interval: self.settings.index_interval_bytes,
+        };
+        let (epochs, have_epochs_changed) = (&mut self.epochs, &mut self.have_epochs_changed);
+        let scanned = scan::scan(segment, range, &mut |header| {
+            *have_epochs_changed |= epochs.begin(header.leader_epoch, Offset(header.base_offset));
+            on_batch(header);
+        })?;
+        let Scanned {
+            progress,
+            next_offset,
+            batches,
+            corrupt,
+            tail,
+        } = scanned;
+        segment.corrupt.extend(corrupt);
+        self.recovery.scanned_bytes += upto - from.position;
+        self.recovery.scanned_batches += batches;
+        self.progress = progress;
+        self.next_offset = next_offset;
+        self.tail = tail;
+        if self.scanned.last() != Some(&number) {
+            self.scanned.push(number);
+        }
+        Ok(())
+    }
+
+    /// Makes what was found durable and visible, and hands it over.
+    pub(super) fn finish(
+        mut self,
+        checkpoint_file: CheckpointFile,
+        log_start: Offset,
+        now_ms: i64,
+    ) -> Result<(PartitionLog, Recovery), LogError> {
+        self.settle_start(log_start)?;
+        let log_start = log_start.max(self.segments[0].base_offset);
+        self.settle_epochs(log_start);
+        self.report_damage();
+        let is_unchanged = self.scanned.is_empty() && self.recovery.truncated_bytes == 0;
+        let is_synced = self.settings.durability == Durability::Sync && !is_unchanged;
+        if is_synced {
+            self.sync()?;
+        }
+        let segments: Vec<Arc<Segment>> = self.segments.into_iter().map(Arc::new).collect();
+        let pick = |numbers: &[usize]| {
+            numbers
+                .iter()
+                .map(|number| Arc::clone(&segments[*number]))
+                .collect()
+        };
+        let start = Start {
+            unsynced: if is_synced {
+                Vec::new()
+            } else {
+                pick(&self.scanned)
+            },
+            unsynced_indexes: pick(&self.rebuilt),
+            are_names_unsynced: !is_synced,
+            segments,
+            progress: self.progress,
+            log_start,
+            next_offset: self.next_offset,
+            epochs: self.epochs,
+            scanned_bytes: self.recovery.scanned_bytes,
+            checkpointed_end: if is_unchanged {
+                self.next_offset
+            } else {
+                Offset(-1)
+            },
+        };
+        let log = PartitionLog::start(
+            self.disk,
+            self.dir,
+            self.settings,
+            now_ms,
+            checkpoint_file,
+            start,
+        );
+        if self.have_epochs_changed {
+            log.write_epochs()?;
+        }
+        Ok((log, self.recovery))
+    }
+
+    /// Sees to it that there is an active segment, and that the log does not end before it starts.
+    fn settle_start(&mut self, log_start: Offset) -> Result<(), LogError> {
+        if self.next_offset < log_start {
+            for base in std::mem::take(&mut self.bases) {
+                self.remove_segment_files(base)?;
+            }
+            self.segments.clear();
+            self.scanned.clear();
+            self.rebuilt.clear();
+        }
+        if self.segments.is_empty() {
+            // Offsets that were given out are not given out again, even when their records are gone.
+            let lost_end = self
+                .recovery
+                .lost
+                .as_ref()
+                .map_or(Offset::ZERO, |lost| lost.expected_end);
+            self.next_offset = self.next_offset.max(log_start).max(lost_end);
+            self.progress = Progress::START;
+            self.segments
+                .push(Segment::create(&self.disk, &self.dir, self.next_offset)?);
+            self.have_names_changed = true;
+        }
+        Ok(())
+    }
+
+    fn settle_epochs(&mut self, log_start: Offset) {
+        self.have_epochs_changed |= self.epochs.cut(self.next_offset);
+        if self.epochs.latest().is_none() {
+            self.have_epochs_changed |= self.epochs.begin(0, log_start);
+        }
+    }
+
+    fn report_damage(&mut self) {
+        for segment in &self.segments {
+            for range in &segment.corrupt {
+                self.recovery.corrupt.push(CorruptStretch {
+                    path: segment.path.clone(),
+                    position: range.start,
+                    length: range.end - range.start,
+                    first_offset: range.first_offset,
+                    next_offset: range.next_offset,
+                });
+            }
+        }
+    }
+
+    fn sync(&self) -> Result<(), LogError> {
+        for number in &self.scanned {
+            let segment = &self.segments[*number];
+            segment.log.sync().context("sync", &segment.path)?;
+        }
+        directories_of(&self.dir)
+            .iter()
+            .try_for_each(|dir| self.disk.sync_dir(dir).context("sync", dir))
+    }
+}
+
+/// Whether the ends of the indexes fit a log file of this size that ends at this offset. What lies between is checked when used.
+fn are_indexes_sane(
+    segment: &Segment,
+    size: u64,
+    end_offset: Offset,
+    settings: &LogSettings,
+) -> Result<bool, LogError> {
+    let is_inside = |relative: u32| segment.base_offset + i64::from(relative) < end_offset;
+    let Some(time) = segment.time_index.last() else {
+        return Ok(size == 0 || has_no_entry_due(segment, size, settings)?);
+    };
+    let is_offset_index_sane = match segment.index.last() {
+        Some(last) => {
+            last.position > 0 && u64::from(last.position) < size && is_inside(last.relative_offset)
+        }
+        None => has_no_entry_due(segment, size, settings)?,
+    };
+    Ok(is_offset_index_sane && is_inside(time.relative_offset))
+}
+
+/// Whether a log file may be without index entries: it is short, or one batch.
+fn has_no_entry_due(
+    segment: &Segment,
+    size: u64,
+    settings: &LogSettings,
+) -> Result<bool, LogError> {
+    if size <= settings.index_interval_bytes.0 {
+        return Ok(true);
+    }
+    let mut head = Vec::new();
+    segment
+        .log
+        .read_at(0, HEADER, &mut head)
+        .context("read", &segment.path)?;
+    let first = Glance::at(&head).map_or(0, |batch| batch.size);
+    Ok(first >= size
+        || size - first <= settings.index_interval_bytes.0 + settings.max_message_bytes.0)
+}

@@ -1,0 +1,296 @@
+//! One segment of a partition: Kafka's `%020d.log` with its two indexes, named by the first offset it may hold.
+//!
+//! ```text
+//! 00000000000000000000.log         record batches (v2), one after another, as they go over the wire
+//! 00000000000000000000.index       see `index`
+//! 00000000000000000000.timeindex   see `index`
+//! ```
+//! A segment is shared by the writer and by readers. What changes while it is active is either in its indexes (which have
+//! their own lock) or with the writer ([`Progress`]); readers learn how far they may read from the view.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use crate::batch::Glance;
+use crate::disk::{Disk, DiskFile};
+use crate::error::{Context, LogError};
+use crate::index::{OffsetEntry, SparseIndex, TimeEntry};
+use crate::offset::{ByteCount, Offset};
+
+/// Batches without a timestamp have this one.
+pub(crate) const NO_TIMESTAMP: i64 = -1;
+
+/// The largest timestamp in a stretch of the log, and the last offset of the batch that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxTimestamp {
+    /// Milliseconds since 1970; -1 when no record had one.
+    pub timestamp: i64,
+    /// The last offset of the first batch with this timestamp.
+    pub offset: Offset,
+}
+
+impl MaxTimestamp {
+    pub(crate) const NONE: MaxTimestamp = MaxTimestamp {
+        timestamp: NO_TIMESTAMP,
+        offset: Offset(-1),
+    };
+}
+
+/// Bytes in the middle of a segment that are not what was written, found by recovery. They are kept and never served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CorruptRange {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    /// The offset that should be at `start`.
+    pub(crate) first_offset: Offset,
+    /// The offset of the good batch at `end`.
+    pub(crate) next_offset: Offset,
+}
+
+/// What is known of a segment once nothing is appended to it any more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sealed {
+    pub(crate) size: u64,
+    pub(crate) end_offset: Offset,
+    pub(crate) max: MaxTimestamp,
+}
+
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) base_offset: Offset,
+    pub(crate) path: PathBuf,
+    pub(crate) log: Arc<dyn DiskFile>,
+    pub(crate) index: SparseIndex<OffsetEntry>,
+    pub(crate) time_index: SparseIndex<TimeEntry>,
+    pub(crate) corrupt: Vec<CorruptRange>,
+    sealed: OnceLock<Sealed>,
+}
+
+/// How far a segment has grown, kept by whoever appends to it or scans it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) position: u64,
+    pub(crate) max: MaxTimestamp,
+    /// The largest timestamp of the first batch: the age of the segment counts from it.
+    pub(crate) first_timestamp: i64,
+    pub(crate) bytes_since_entry: u64,
+}
+
+impl Progress {
+    pub(crate) const START: Progress = Progress {
+        position: 0,
+        max: MaxTimestamp::NONE,
+        first_timestamp: NO_TIMESTAMP,
+        bytes_since_entry: 0,
+    };
+
+    /// Counts a batch that is stored at the current position, and makes the index entries that it is due (Kafka's `LogSegment.append`).
+    pub(crate) fn add(&mut self, segment: &Segment, batch: &Glance, interval: ByteCount) {
+        if self.position == 0 {
+            self.first_timestamp = batch.max_timestamp;
+        }
+        if batch.max_timestamp > self.max.timestamp {
+            self.max = MaxTimestamp {
+                timestamp: batch.max_timestamp,
+                offset: batch.last_offset,
+            };
+        }
+        if self.bytes_since_entry > interval.0 {
+            segment.index.push(OffsetEntry {
+                relative_offset: segment.relative(batch.last_offset),
+                position: self.position as u32,
+            });
+            segment.index_time(self.max);
+            self.bytes_since_entry = 0;
+        }
+        self.position += batch.size;
+        self.bytes_since_entry += batch.size;
+    }
+}
+
+impl Segment {
+    /// Creates the three files of a new segment. Their names are durable once the directory is synced.
+    pub(crate) fn create(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        base_offset: Offset,
+    ) -> Result<Segment, LogError> {
+        let path = log_path(dir, base_offset);
+        let index = SparseIndex::create(disk, path.with_extension("index"))?;
+        let time_index = SparseIndex::create(disk, path.with_extension("timeindex"))?;
+        let log = disk.create(&path).context("create", &path)?;
+        Ok(Segment {
+            base_offset,
+            path,
+            log,
+            index,
+            time_index,
+            corrupt: Vec::new(),
+            sealed: OnceLock::new(),
+        })
+    }
+
+    /// A segment that exists, of whose indexes the first entries are good: so many of the offset and of the time index.
+    pub(crate) fn open(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        base_offset: Offset,
+        entries: (u32, u32),
+    ) -> Result<Segment, LogError> {
+        let path = log_path(dir, base_offset);
+        let index = SparseIndex::open(disk, path.with_extension("index"), entries.0)?;
+        let time_index = SparseIndex::open(disk, path.with_extension("timeindex"), entries.1)?;
+        let log = disk.open(&path).context("open", &path)?;
+        Ok(Segment {
+            base_offset,
+            path,
+            log,
+            index,
+            time_index,
+            corrupt: Vec::new(),
+            sealed: OnceLock::new(),
+        })
+    }
+
+    /// A segment that exists, with empty indexes.
+    pub(crate) fn open_unindexed(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        base_offset: Offset,
+    ) -> Result<Segment, LogError> {
+        let path = log_path(dir, base_offset);
+        let index = SparseIndex::create(disk, path.with_extension("index"))?;
+        let time_index = SparseIndex::create(disk, path.with_extension("timeindex"))?;
+        let log = disk.open(&path).context("open", &path)?;
+        Ok(Segment {
+            base_offset,
+            path,
+            log,
+            index,
+            time_index,
+            corrupt: Vec::new(),
+            sealed: OnceLock::new(),
+        })
+    }
+
+    /// The end of appending: the time index gets its last entry and the indexes are flushed.
+    pub(crate) fn seal(&self, progress: &Progress, end_offset: Offset) -> Result<(), LogError> {
+        self.index_time(progress.max);
+        self.flush_indexes()?;
+        self.set_sealed(Sealed {
+            size: progress.position,
+            end_offset,
+            max: progress.max,
+        });
+        Ok(())
+    }
+
+    pub(crate) fn set_sealed(&self, sealed: Sealed) {
+        let first = self.sealed.set(sealed);
+        assert!(first.is_ok(), "a segment is sealed once");
+    }
+
+    pub(crate) fn sealed(&self) -> Option<&Sealed> {
+        self.sealed.get()
+    }
+
+    pub(crate) fn flush_indexes(&self) -> Result<(), LogError> {
+        self.index.flush()?;
+        self.time_index.flush()
+    }
+
+    /// Makes the flushed index entries durable.
+    pub(crate) fn sync_indexes(&self) -> Result<(), LogError> {
+        self.index
+            .file()?
+            .sync()
+            .context("sync", self.index.path())?;
+        self.time_index
+            .file()?
+            .sync()
+            .context("sync", self.time_index.path())
+    }
+
+    /// Cuts what the index files have beyond their good entries.
+    pub(crate) fn trim_indexes(&self) -> Result<(), LogError> {
+        self.index.trim()?;
+        self.time_index.trim()
+    }
+
+    /// Opens the index files, so that they stay readable when their names go.
+    pub(crate) fn open_indexes(&self) -> Result<(), LogError> {
+        self.index.file()?;
+        self.time_index.file()?;
+        Ok(())
+    }
+
+    /// The offset as the indexes store it. Segments are rolled before it exceeds 31 bits.
+    pub(crate) fn relative(&self, offset: Offset) -> u32 {
+        u32::try_from(offset - self.base_offset)
+            .expect("a segment is rolled before its offsets exceed 31 bits")
+    }
+
+    /// As `relative`, for an offset that may be anywhere after the base.
+    pub(crate) fn relative_at_most(&self, offset: Offset) -> u32 {
+        u32::try_from(offset - self.base_offset).unwrap_or(u32::MAX)
+    }
+
+    /// The damage that begins at or after a position.
+    pub(crate) fn damage_after(&self, position: u64) -> Option<&CorruptRange> {
+        self.corrupt.iter().find(|range| range.end > position)
+    }
+
+    /// The error of a read that meets a damaged range.
+    pub(crate) fn corrupt_error(
+        &self,
+        position: u64,
+        offset: Offset,
+        detail: impl Into<String>,
+    ) -> LogError {
+        LogError::Corrupt {
+            path: self.path.clone(),
+            position,
+            offset,
+            detail: detail.into(),
+        }
+    }
+
+    fn index_time(&self, max: MaxTimestamp) {
+        if max.timestamp > NO_TIMESTAMP {
+            self.time_index.push(TimeEntry {
+                timestamp: max.timestamp,
+                relative_offset: self.relative(max.offset),
+            });
+        }
+    }
+}
+
+/// The name of a segment's log file.
+pub(crate) fn log_path(dir: &Path, base_offset: Offset) -> PathBuf {
+    dir.join(format!("{:020}.log", base_offset.0))
+}
+
+/// The base offset in the name of a file that belongs to a segment, and the name's extension.
+pub(crate) fn parse_name(name: &str) -> Option<(Offset, &str)> {
+    let (digits, extension) = name.split_once('.')?;
+    let is_number = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let base_offset = is_number.then(|| digits.parse().ok()).flatten()?;
+    Some((Offset(base_offset), extension))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_is_named_by_twenty_digits() {
+        let path = log_path(Path::new("orders-3"), Offset(4_711));
+        assert_eq!(path, Path::new("orders-3/00000000000000004711.log"));
+        assert_eq!(
+            parse_name("00000000000000004711.timeindex"),
+            Some((Offset(4_711), "timeindex"))
+        );
+        assert_eq!(parse_name("leader-epoch-checkpoint"), None);
+        assert_eq!(parse_name("99999999999999999999.log"), None);
+    }
+}
