@@ -10,6 +10,9 @@ use crate::{ApiKey, Uuid};
 /// An array reserves at most this many elements ahead; a longer one grows as its elements are really read.
 const RESERVE: usize = 1024;
 
+/// An element takes at most this many times as much memory as it took bytes of the frame; checked when compiling.
+const MEMORY_PER_BYTE: usize = 32;
+
 /// Why a frame cannot be read, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("byte {offset}: {kind}")]
@@ -251,32 +254,31 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// An array whose elements take at least `least` bytes each.
-    pub fn array<T>(
+    /// An array whose elements take at least `LEAST` bytes each.
+    pub fn array<const LEAST: usize, T>(
         &mut self,
         flexible: bool,
-        least: usize,
         read: impl FnMut(&mut Reader<'a>) -> Result<T, DecodeError>,
     ) -> Result<Vec<T>, DecodeError> {
-        let array = self.nullable_array(flexible, least, read)?;
+        let array = self.nullable_array::<LEAST, T>(flexible, read)?;
         self.never_null(array)
     }
 
     /// As `array`, or null.
-    pub fn nullable_array<T>(
+    pub fn nullable_array<const LEAST: usize, T>(
         &mut self,
         flexible: bool,
-        least: usize,
         mut read: impl FnMut(&mut Reader<'a>) -> Result<T, DecodeError>,
     ) -> Result<Option<Vec<T>>, DecodeError> {
+        const { assert!(LEAST > 0 && size_of::<T>() <= MEMORY_PER_BYTE * LEAST) };
         let Some(count) = self.long_length(flexible)? else {
             return Ok(None);
         };
         let left = self.rest.len();
-        if count > left / least.max(1) {
+        if count > left / LEAST {
             return Err(self.error(DecodeErrorKind::TooManyElements {
                 count,
-                element: least,
+                element: LEAST,
                 left,
             }));
         }

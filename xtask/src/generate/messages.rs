@@ -1,4 +1,4 @@
-//! Writes the Rust module of one API: structs, defaults, `decode`, `encode`.
+//! Writes the Rust module of one API: structs and defaults; `decode` and `encode` write the two functions of each.
 
 use super::model::{Api, Field, Kind, Struct, Versions};
 
@@ -80,10 +80,22 @@ pub fn condition(range: Versions, outer: Versions) -> Option<String> {
     }
 }
 
-struct Emitter<'a> {
-    api: &'a Api,
-    side: Side,
-    shape: &'a Struct,
+/// The name of an argument, underscored when the body does not use it.
+pub fn argument(name: &str, body: &str) -> String {
+    let is_word = |letter: char| letter.is_alphanumeric() || letter == '_';
+    match body
+        .split(|letter| !is_word(letter))
+        .any(|word| word == name)
+    {
+        true => name.to_owned(),
+        false => format!("_{name}"),
+    }
+}
+
+pub struct Emitter<'a> {
+    pub(super) api: &'a Api,
+    pub(super) side: Side,
+    pub(super) shape: &'a Struct,
 }
 
 impl Emitter<'_> {
@@ -119,7 +131,7 @@ impl Emitter<'_> {
         out
     }
 
-    fn borrows(&self) -> bool {
+    pub(super) fn borrows(&self) -> bool {
         borrows(self.shape, self.side)
     }
 
@@ -180,12 +192,12 @@ impl Emitter<'_> {
     }
 
     /// Response records are never null in Rust: no records and null read the same.
-    fn is_option(&self, field: &Field) -> bool {
+    pub(super) fn is_option(&self, field: &Field) -> bool {
         field.is_nullable() && !(self.side == Side::Response && matches!(field.kind, Kind::Records))
     }
 
     /// What the field is in a version that does not have it.
-    fn default_value(&self, field: &Field) -> String {
+    pub(super) fn default_value(&self, field: &Field) -> String {
         if self.is_option(field) {
             return "None".to_owned();
         }
@@ -229,7 +241,7 @@ impl Emitter<'_> {
     }
 
     /// `true`, `false` or the variable `flexible`, and the line that declares it.
-    fn flexible(&self) -> (&'static str, String) {
+    pub(super) fn flexible(&self) -> (&'static str, String) {
         match self.api.first_flexible {
             None => ("false", String::new()),
             Some(first) if first <= self.api.versions.first => ("true", String::new()),
@@ -238,366 +250,14 @@ impl Emitter<'_> {
     }
 
     /// Opens `fn`, with unused arguments underscored by what the body mentions.
-    fn function(&self, head: &str, body: &str) -> String {
-        let version = if body.contains("version") {
-            "version"
-        } else {
-            "_version"
-        };
-        format!("{}\n{body}}}\n", head.replace("VERSION", version))
-    }
-
-    fn decode(&self) -> String {
-        let (flexible, declare) = self.flexible();
-        let life = if self.borrows() { "<'a>" } else { "<'_>" };
-        let mut reads = String::new();
-        for field in self.shape.fields.iter().filter(|field| field.tag.is_none()) {
-            let read = self.read(field, flexible);
-            reads += &match condition(field.versions, self.api.versions) {
-                None => format!("let {} = {read};\n", field.name),
-                Some(when) => {
-                    format!(
-                        "let {} = if {when} {{ {read} }} else {{ {} }};\n",
-                        field.name,
-                        self.default_value(field)
-                    )
-                }
-            };
-        }
-        reads += &self.read_tagged(flexible);
-        let names: Vec<&str> = self
-            .shape
-            .fields
-            .iter()
-            .map(|field| field.name.as_str())
-            .collect();
-        let declare = if reads.contains("flexible") {
-            declare
-        } else {
-            String::new()
-        };
-        let check = match self.shape.name.as_str() {
-            "Request" | "Response" => {
-                format!("ApiKey::{}.check_version(version)?;\n", self.api.name)
-            }
-            _ => String::new(),
-        };
-        let body = format!(
-            "{check}{declare}{reads}Ok(Self {{ {} }})\n",
-            names.join(", ")
-        );
-        let head = format!(
-            "/// Reads the fields that `version` has; the others get their defaults.\n\
-             pub fn decode(reader: &mut Reader{life}, VERSION: i16) -> Result<Self, DecodeError> {{"
-        );
-        self.function(&head, &body)
-    }
-
-    fn read_tagged(&self, flexible: &str) -> String {
-        let tagged: Vec<&Field> = self
-            .shape
-            .fields
-            .iter()
-            .filter(|field| field.tag.is_some())
-            .collect();
-        if flexible == "false" {
-            return String::new();
-        }
-        let mut read = String::new();
-        if tagged.is_empty() {
-            read += "reader.skip_tagged_fields()?;\n";
-        } else {
-            read += "reader.tagged_fields(|tag, reader| {\nmatch tag {\n";
-            for field in &tagged {
-                let flexible_from = Versions {
-                    first: self.api.first_flexible.unwrap_or(0),
-                    last: Versions::MAX,
-                };
-                let guard = condition(field.versions, self.api.versions.within(flexible_from))
-                    .map(|when| format!(" if {when}"))
-                    .unwrap_or_default();
-                let tag = field.tag.expect("only tagged fields are here");
-                read += &format!(
-                    "{tag}{guard} => {} = {},\n",
-                    field.name,
-                    self.read(field, "true")
-                );
-            }
-            read += "_ => return Ok(false),\n}\nOk(true)\n})?;\n";
-        }
-        let declare: String = tagged
-            .iter()
-            .map(|field| format!("let mut {} = {};\n", field.name, self.default_value(field)))
-            .collect();
-        if flexible == "true" {
-            declare + &read
-        } else {
-            format!("{declare}if flexible {{\n{read}}}\n")
-        }
-    }
-
-    /// An expression that reads the field.
-    fn read(&self, field: &Field, flexible: &str) -> String {
-        if field.is_array {
-            return self.read_array(field, flexible);
-        }
-        let nullable = if self.is_option(field) {
-            "nullable_"
-        } else {
-            ""
-        };
-        match &field.kind {
-            Kind::Bool => "reader.bool()?".to_owned(),
-            Kind::Int8 => "reader.i8()?".to_owned(),
-            Kind::Int16 => "reader.i16()?".to_owned(),
-            Kind::Int32 => "reader.i32()?".to_owned(),
-            Kind::Int64 => "reader.i64()?".to_owned(),
-            Kind::Uuid => "reader.uuid()?".to_owned(),
-            Kind::Records if self.side == Side::Response => format!("reader.records({flexible})?"),
-            Kind::String | Kind::Bytes | Kind::Records => {
-                let what = if matches!(field.kind, Kind::String) {
-                    "string"
-                } else {
-                    "bytes"
-                };
-                let read = format!("reader.{nullable}{what}({flexible})?");
-                match (self.side, nullable) {
-                    (Side::Request, _) => read,
-                    (Side::Response, "") => format!("Cow::Borrowed({read})"),
-                    (Side::Response, _) => format!("{read}.map(Cow::Borrowed)"),
-                }
-            }
-            Kind::Struct(inner) if field.is_nullable() => {
-                format!(
-                    "reader.nullable_struct(|reader| {}::decode(reader, version))?",
-                    inner.name
-                )
-            }
-            Kind::Struct(inner) => format!("{}::decode(reader, version)?", inner.name),
-        }
-    }
-
-    fn read_array(&self, field: &Field, flexible: &str) -> String {
-        let nullable = if self.is_option(field) {
-            "nullable_"
-        } else {
-            ""
-        };
-        let least = self.least_size(field);
-        let element = match (&field.kind, self.side) {
-            (Kind::Struct(inner), _) => format!("|reader| {}::decode(reader, version)", inner.name),
-            (Kind::String, Side::Request) => format!("|reader| reader.string({flexible})"),
-            (Kind::String, Side::Response) => {
-                format!("|reader| reader.string({flexible}).map(Cow::Borrowed)")
-            }
-            (Kind::Int32, _) => "Reader::i32".to_owned(),
-            _ => unimplemented_element(field),
-        };
-        format!("reader.{nullable}array({flexible}, {least}, {element})?")
-    }
-
-    /// The fewest bytes an element takes in any version that has the array.
-    fn least_size(&self, field: &Field) -> usize {
-        let range = field.versions.within(self.api.versions);
-        let sizes = (range.first..=range.last)
-            .map(|version| field.kind.min_size(self.api.is_flexible(version), version));
-        sizes.min().unwrap_or(1).max(1)
-    }
-
-    fn encode(&self) -> String {
-        let (flexible, declare) = self.flexible();
-        let mut writes = String::new();
-        for field in self.shape.fields.iter().filter(|field| field.tag.is_none()) {
-            let write = self.write(field, flexible);
-            writes += &match condition(field.versions, self.api.versions) {
-                None => write,
-                Some(when) => format!("if {when} {{\n{write}}}\n"),
-            };
-        }
-        writes += &self.write_tagged(flexible);
-        let declare = if writes.contains("flexible") {
-            declare
-        } else {
-            String::new()
-        };
-        let head = "/// Writes the fields that `version` has.\n\
-                    pub fn encode(&self, writer: &mut Writer, VERSION: i16) {";
-        self.function(head, &(declare + &writes))
-    }
-
-    fn write_tagged(&self, flexible: &str) -> String {
-        let mut tagged: Vec<&Field> = self
-            .shape
-            .fields
-            .iter()
-            .filter(|field| field.tag.is_some())
-            .collect();
-        tagged.sort_by_key(|field| field.tag);
-        let mut write = String::new();
-        match (flexible, tagged.is_empty()) {
-            ("false", _) => return write,
-            (_, true) => write += "writer.unsigned_varint(0);\n",
-            (_, false) => write += &self.write_tags(&tagged),
-        }
-        if flexible == "true" {
-            write
-        } else {
-            format!("if flexible {{\n{write}}}\n")
-        }
-    }
-
-    fn write_tags(&self, tagged: &[&Field]) -> String {
-        let flexible_from = Versions {
-            first: self.api.first_flexible.unwrap_or(0),
-            last: Versions::MAX,
-        };
-        let mut set = Vec::new();
-        let mut write = String::new();
-        for field in tagged {
-            let mut when = self.differs_from_default(field);
-            if let Some(range) = condition(field.versions, self.api.versions.within(flexible_from))
-            {
-                when = format!("{range} && {when}");
-            }
-            let tag = field.tag.expect("only tagged fields are here");
-            write += &format!(
-                "if has_{} {{\nwriter.tagged_field({tag}, |writer| {{\n{}}});\n}}\n",
-                field.name,
-                self.write(field, "true")
-            );
-            set.push((format!("has_{}", field.name), when));
-        }
-        let declare: String = set
-            .iter()
-            .map(|(name, when)| format!("let {name} = {when};\n"))
-            .collect();
-        let count: Vec<String> = set
-            .iter()
-            .map(|(name, _)| format!("u32::from({name})"))
-            .collect();
-        format!(
-            "{declare}writer.unsigned_varint({});\n{write}",
-            count.join(" + ")
-        )
-    }
-
-    fn differs_from_default(&self, field: &Field) -> String {
-        let name = &field.name;
-        match &field.kind {
-            _ if self.is_option(field) => format!("self.{name}.is_some()"),
-            Kind::String | Kind::Bytes => format!("!self.{name}.is_empty()"),
-            _ if field.is_array => format!("!self.{name}.is_empty()"),
-            Kind::Bool if field.default.is_none() => format!("self.{name}"),
-            _ => format!("self.{name} != {}", self.default_value(field)),
-        }
-    }
-
-    /// Statements that write the field.
-    fn write(&self, field: &Field, flexible: &str) -> String {
-        let name = format!("self.{}", field.name);
-        if !self.is_option(field) {
-            return self.write_plain(field, &name, flexible);
-        }
-        let nullable = field.nullable.expect("an option is nullable");
-        match condition(nullable, field.versions.within(self.api.versions)) {
-            None => self.write_nullable(field, &name, flexible),
-            Some(when) => {
-                let null = self.write_nullable(field, &name, flexible);
-                format!(
-                    "if {when} {{\n{null}}} else {{\n{}}}\n",
-                    self.write_never_null(field, &name, flexible)
-                )
-            }
-        }
-    }
-
-    fn write_plain(&self, field: &Field, name: &str, flexible: &str) -> String {
-        if field.is_array {
-            return format!(
-                "writer.array({flexible}, &{name}, {});\n",
-                self.write_element(field, flexible)
-            );
-        }
-        match &field.kind {
-            Kind::Bool => format!("writer.bool({name});\n"),
-            Kind::Int8 => format!("writer.i8({name});\n"),
-            Kind::Int16 => format!("writer.i16({name});\n"),
-            Kind::Int32 => format!("writer.i32({name});\n"),
-            Kind::Int64 => format!("writer.i64({name});\n"),
-            Kind::Uuid => format!("writer.uuid({name});\n"),
-            Kind::String if self.side == Side::Request => {
-                format!("writer.string({name}, {flexible});\n")
-            }
-            Kind::String => format!("writer.string(&{name}, {flexible});\n"),
-            Kind::Bytes if self.side == Side::Request => {
-                format!("writer.bytes({name}, {flexible});\n")
-            }
-            Kind::Bytes => format!("writer.bytes(&{name}, {flexible});\n"),
-            Kind::Records => format!("writer.records(&{name}, {flexible});\n"),
-            Kind::Struct(_) => format!("{name}.encode(writer, version);\n"),
-        }
-    }
-
-    fn write_nullable(&self, field: &Field, name: &str, flexible: &str) -> String {
-        if field.is_array {
-            let element = self.write_element(field, flexible);
-            return format!("writer.nullable_array({flexible}, {name}.as_deref(), {element});\n");
-        }
-        let reference = if self.side == Side::Request {
-            ""
-        } else {
-            ".as_deref()"
-        };
-        match &field.kind {
-            Kind::String => format!("writer.nullable_string({name}{reference}, {flexible});\n"),
-            Kind::Bytes | Kind::Records => {
-                format!("writer.nullable_bytes({name}{reference}, {flexible});\n")
-            }
-            Kind::Struct(_) => {
-                format!(
-                    "writer.nullable_struct({name}.as_ref(), |writer, value| value.encode(writer, version));\n"
-                )
-            }
-            _ => unimplemented_element(field),
-        }
-    }
-
-    /// A version without null writes the empty value.
-    fn write_never_null(&self, field: &Field, name: &str, flexible: &str) -> String {
-        if field.is_array {
-            let element = self.write_element(field, flexible);
-            return format!(
-                "writer.array({flexible}, {name}.as_deref().unwrap_or_default(), {element});\n"
-            );
-        }
-        let reference = if self.side == Side::Request {
-            ""
-        } else {
-            ".as_deref()"
-        };
-        match &field.kind {
-            Kind::String => {
-                format!("writer.string({name}{reference}.unwrap_or_default(), {flexible});\n")
-            }
-            Kind::Bytes | Kind::Records => {
-                format!("writer.bytes({name}{reference}.unwrap_or_default(), {flexible});\n")
-            }
-            _ => unimplemented_element(field),
-        }
-    }
-
-    fn write_element(&self, field: &Field, flexible: &str) -> String {
-        match &field.kind {
-            Kind::Struct(_) => "|writer, value| value.encode(writer, version)".to_owned(),
-            Kind::String => format!("|writer, value| writer.string(value, {flexible})"),
-            Kind::Int32 => "|writer, value| writer.i32(*value)".to_owned(),
-            _ => unimplemented_element(field),
-        }
+    pub(super) fn function(&self, head: &str, body: &str) -> String {
+        let version = argument("version", body);
+        format!("{}\n{body}}}\n", head.replace("VERSION", &version))
     }
 }
 
 /// The definitions have no such field yet; the generator learns it when one does.
-fn unimplemented_element(field: &Field) -> String {
+pub fn unimplemented_element(field: &Field) -> String {
     panic!(
         "`{}`: no such array or nullable type yet; add it to xtask/src/generate/messages.rs",
         field.name

@@ -20,10 +20,13 @@
 //! Types: bool i8 i16 i32 i64 uuid string bytes records, `[type]`, or a name with a body. The facts come from
 //! the public protocol specification; the output is committed, and a test proves it fresh.
 
+mod decode;
+mod encode;
 mod keys;
 mod messages;
 mod model;
 mod parse;
+mod samples;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -46,17 +49,20 @@ pub fn run(_options: &[String]) -> Result<(), String> {
 
 /// Writes all generated files and removes those that no definition makes any more.
 fn generate() -> Result<(), String> {
-    let folder = wire().join("src/generated");
-    let files = outputs()?;
-    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    for stale in existing(&folder)?
-        .keys()
-        .filter(|name| !files.contains_key(*name))
-    {
-        std::fs::remove_file(folder.join(stale)).map_err(|error| format!("{stale}: {error}"))?;
-    }
-    for (name, text) in files {
-        std::fs::write(folder.join(&name), text).map_err(|error| format!("{name}: {error}"))?;
+    for (folder, files) in outputs()? {
+        let folder = wire().join(folder);
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| format!("{}: {error}", folder.display()))?;
+        for stale in existing(&folder)?
+            .keys()
+            .filter(|name| !files.contains_key(*name))
+        {
+            std::fs::remove_file(folder.join(stale))
+                .map_err(|error| format!("{stale}: {error}"))?;
+        }
+        for (name, text) in files {
+            std::fs::write(folder.join(&name), text).map_err(|error| format!("{name}: {error}"))?;
+        }
     }
     Ok(())
 }
@@ -65,51 +71,63 @@ fn wire() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/wire")
 }
 
-/// The generated files by name, formatted.
-fn outputs() -> Result<BTreeMap<String, String>, String> {
-    let folder = wire().join("messages");
-    let mut apis = Vec::new();
-    for (name, text) in existing(&folder)?
-        .iter()
-        .filter(|(name, _)| name.ends_with(".msg"))
-    {
-        let api = parse::parse(text).map_err(|problem| format!("{name}: {problem}"))?;
-        if *name != format!("{:02}_{}.msg", api.key, api.module) {
-            return Err(format!(
-                "{name}: expected to be called {:02}_{}.msg",
-                api.key, api.module
-            ));
-        }
-        apis.push(api);
-    }
-    apis.sort_by_key(|api| api.key);
-    let table = folder.join("error_codes.table");
+/// Files by name.
+type Files = BTreeMap<String, String>;
+
+/// The generated files by folder, formatted.
+fn outputs() -> Result<[(&'static str, Files); 2], String> {
+    let apis = definitions()?;
+    let table = wire().join("messages/error_codes.table");
     let table =
         std::fs::read_to_string(&table).map_err(|error| format!("{}: {error}", table.display()))?;
     let errors =
         keys::parse_errors(&table).map_err(|problem| format!("error_codes.table: {problem}"))?;
-    let mut files = BTreeMap::from([
+    let mut code = Files::from([
         ("mod.rs".to_owned(), keys::index(&apis)),
         ("prelude.rs".to_owned(), HEADER.to_owned() + PRELUDE),
         ("error_code.rs".to_owned(), keys::error_codes(&errors)),
     ]);
-    files.extend(
-        apis.iter()
-            .map(|api| (format!("{}.rs", api.module), messages::module(api))),
-    );
-    files
-        .into_iter()
-        .map(|(name, text)| Ok((name.clone(), format_rust(&name, &text)?)))
-        .collect()
+    let mut tests = Files::from([("mod.rs".to_owned(), samples::index(&apis))]);
+    for api in &apis {
+        code.insert(format!("{}.rs", api.module), messages::module(api));
+        tests.insert(format!("{}.rs", api.module), samples::module(api));
+    }
+    Ok([
+        ("src/generated", formatted(code)?),
+        ("tests/messages/generated", formatted(tests)?),
+    ])
+}
+
+fn formatted(files: Files) -> Result<Files, String> {
+    let format = |(name, text): (String, String)| Ok((name.clone(), format_rust(&name, &text)?));
+    files.into_iter().map(format).collect()
+}
+
+/// All definitions, by API key.
+fn definitions() -> Result<Vec<model::Api>, String> {
+    let mut apis = Vec::new();
+    for (name, text) in existing(&wire().join("messages"))? {
+        if !name.ends_with(".msg") {
+            continue;
+        }
+        let api = parse::parse(&text).map_err(|problem| format!("{name}: {problem}"))?;
+        let expected = format!("{:02}_{}.msg", api.key, api.module);
+        if name != expected {
+            return Err(format!("{name}: expected to be called {expected}"));
+        }
+        apis.push(api);
+    }
+    apis.sort_by_key(|api| api.key);
+    Ok(apis)
 }
 
 /// The files of a folder by name; none when the folder is missing.
-fn existing(folder: &Path) -> Result<BTreeMap<String, String>, String> {
+fn existing(folder: &Path) -> Result<Files, String> {
     let Ok(entries) = std::fs::read_dir(folder) else {
-        return Ok(BTreeMap::new());
+        return Ok(Files::new());
     };
     let problem = |error: std::io::Error| format!("{}: {error}", folder.display());
-    let mut files = BTreeMap::new();
+    let mut files = Files::new();
     for entry in entries {
         let entry = entry.map_err(problem)?;
         let text = std::fs::read_to_string(entry.path()).map_err(problem)?;
@@ -151,14 +169,15 @@ mod tests {
 
     #[test]
     fn the_generated_code_is_fresh() {
-        let expected = outputs().expect("the definitions are well-formed");
-        let found = existing(&wire().join("src/generated")).expect("the folder can be read");
-        for name in expected.keys().chain(found.keys()) {
-            let is_fresh = expected.get(name) == found.get(name);
-            assert!(
-                is_fresh,
-                "crates/wire/src/generated/{name} is stale; run `cargo xtask generate`"
-            );
+        for (folder, expected) in outputs().expect("the definitions are well-formed") {
+            let found = existing(&wire().join(folder)).expect("the folder can be read");
+            for name in expected.keys().chain(found.keys()) {
+                let is_fresh = expected.get(name) == found.get(name);
+                assert!(
+                    is_fresh,
+                    "crates/wire/{folder}/{name} is stale; run `cargo xtask generate`"
+                );
+            }
         }
     }
 

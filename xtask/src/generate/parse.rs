@@ -185,7 +185,7 @@ fn parse_versions(word: &str) -> Result<Versions, String> {
 }
 
 /// `ListOffsets` → `list_offsets`.
-fn snake_case(name: &str) -> String {
+pub fn snake_case(name: &str) -> String {
     let mut snake = String::new();
     for letter in name.chars() {
         if letter.is_uppercase() && !snake.is_empty() {

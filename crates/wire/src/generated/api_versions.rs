@@ -93,7 +93,8 @@ impl<'a> Response<'a> {
         ApiKey::ApiVersions.check_version(version)?;
         let flexible = version >= 3;
         let error_code = reader.i16()?;
-        let api_keys = reader.array(flexible, 6, |reader| ApiVersion::decode(reader, version))?;
+        let api_keys =
+            reader.array::<6, _>(flexible, |reader| ApiVersion::decode(reader, version))?;
         let throttle_time_ms = if version >= 1 { reader.i32()? } else { 0 };
         let mut supported_features = Vec::new();
         let mut finalized_features_epoch = -1;
@@ -103,13 +104,15 @@ impl<'a> Response<'a> {
             reader.tagged_fields(|tag, reader| {
                 match tag {
                     0 => {
-                        supported_features = reader
-                            .array(true, 6, |reader| SupportedFeature::decode(reader, version))?
+                        supported_features = reader.array::<6, _>(true, |reader| {
+                            SupportedFeature::decode(reader, version)
+                        })?
                     }
                     1 => finalized_features_epoch = reader.i64()?,
                     2 => {
-                        finalized_features = reader
-                            .array(true, 6, |reader| FinalizedFeature::decode(reader, version))?
+                        finalized_features = reader.array::<6, _>(true, |reader| {
+                            FinalizedFeature::decode(reader, version)
+                        })?
                     }
                     3 => zk_migration_ready = reader.bool()?,
                     _ => return Ok(false),

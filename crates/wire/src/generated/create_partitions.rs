@@ -22,7 +22,7 @@ impl<'a> Request<'a> {
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::CreatePartitions.check_version(version)?;
         let flexible = version >= 2;
-        let topics = reader.array(flexible, 7, |reader| Topic::decode(reader, version))?;
+        let topics = reader.array::<7, _>(flexible, |reader| Topic::decode(reader, version))?;
         let timeout_ms = reader.i32()?;
         let validate_only = reader.bool()?;
         if flexible {
@@ -66,8 +66,8 @@ impl<'a> Topic<'a> {
         let flexible = version >= 2;
         let name = reader.string(flexible)?;
         let count = reader.i32()?;
-        let assignments =
-            reader.nullable_array(flexible, 2, |reader| Assignment::decode(reader, version))?;
+        let assignments = reader
+            .nullable_array::<2, _>(flexible, |reader| Assignment::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -103,7 +103,7 @@ impl Assignment {
     /// Reads the fields that `version` has; the others get their defaults.
     pub fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 2;
-        let broker_ids = reader.array(flexible, 4, Reader::i32)?;
+        let broker_ids = reader.array::<4, _>(flexible, Reader::i32)?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -137,7 +137,8 @@ impl<'a> Response<'a> {
         ApiKey::CreatePartitions.check_version(version)?;
         let flexible = version >= 2;
         let throttle_time_ms = reader.i32()?;
-        let results = reader.array(flexible, 5, |reader| TopicResult::decode(reader, version))?;
+        let results =
+            reader.array::<5, _>(flexible, |reader| TopicResult::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }

@@ -32,9 +32,8 @@ impl<'a> Request<'a> {
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::CreateTopics.check_version(version)?;
         let flexible = version >= 5;
-        let topics = reader.array(flexible, 10, |reader| {
-            CreatableTopic::decode(reader, version)
-        })?;
+        let topics =
+            reader.array::<10, _>(flexible, |reader| CreatableTopic::decode(reader, version))?;
         let timeout_ms = reader.i32()?;
         let validate_only = reader.bool()?;
         if flexible {
@@ -83,10 +82,10 @@ impl<'a> CreatableTopic<'a> {
         let name = reader.string(flexible)?;
         let num_partitions = reader.i32()?;
         let replication_factor = reader.i16()?;
-        let assignments = reader.array(flexible, 6, |reader| {
+        let assignments = reader.array::<6, _>(flexible, |reader| {
             CreatableReplicaAssignment::decode(reader, version)
         })?;
-        let configs = reader.array(flexible, 3, |reader| {
+        let configs = reader.array::<3, _>(flexible, |reader| {
             CreatableTopicConfig::decode(reader, version)
         })?;
         if flexible {
@@ -133,7 +132,7 @@ impl CreatableReplicaAssignment {
     pub fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 5;
         let partition_index = reader.i32()?;
-        let broker_ids = reader.array(flexible, 4, Reader::i32)?;
+        let broker_ids = reader.array::<4, _>(flexible, Reader::i32)?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -203,7 +202,8 @@ impl<'a> Response<'a> {
         ApiKey::CreateTopics.check_version(version)?;
         let flexible = version >= 5;
         let throttle_time_ms = reader.i32()?;
-        let topics = reader.array(flexible, 6, |reader| TopicResult::decode(reader, version))?;
+        let topics =
+            reader.array::<6, _>(flexible, |reader| TopicResult::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -277,7 +277,8 @@ impl<'a> TopicResult<'a> {
         let num_partitions = if version >= 5 { reader.i32()? } else { -1 };
         let replication_factor = if version >= 5 { reader.i16()? } else { -1 };
         let configs = if version >= 5 {
-            reader.nullable_array(flexible, 6, |reader| TopicConfig::decode(reader, version))?
+            reader
+                .nullable_array::<6, _>(flexible, |reader| TopicConfig::decode(reader, version))?
         } else {
             None
         };

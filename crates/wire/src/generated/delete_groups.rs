@@ -18,7 +18,7 @@ impl<'a> Request<'a> {
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::DeleteGroups.check_version(version)?;
         let flexible = version >= 2;
-        let groups_names = reader.array(flexible, 1, |reader| reader.string(flexible))?;
+        let groups_names = reader.array::<1, _>(flexible, |reader| reader.string(flexible))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -52,7 +52,8 @@ impl<'a> Response<'a> {
         ApiKey::DeleteGroups.check_version(version)?;
         let flexible = version >= 2;
         let throttle_time_ms = reader.i32()?;
-        let results = reader.array(flexible, 4, |reader| GroupResult::decode(reader, version))?;
+        let results =
+            reader.array::<4, _>(flexible, |reader| GroupResult::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }

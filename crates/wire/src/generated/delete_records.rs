@@ -20,7 +20,7 @@ impl<'a> Request<'a> {
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::DeleteRecords.check_version(version)?;
         let flexible = version >= 2;
-        let topics = reader.array(flexible, 3, |reader| Topic::decode(reader, version))?;
+        let topics = reader.array::<3, _>(flexible, |reader| Topic::decode(reader, version))?;
         let timeout_ms = reader.i32()?;
         if flexible {
             reader.skip_tagged_fields()?;
@@ -55,7 +55,8 @@ impl<'a> Topic<'a> {
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 2;
         let name = reader.string(flexible)?;
-        let partitions = reader.array(flexible, 12, |reader| Partition::decode(reader, version))?;
+        let partitions =
+            reader.array::<12, _>(flexible, |reader| Partition::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -125,7 +126,8 @@ impl<'a> Response<'a> {
         ApiKey::DeleteRecords.check_version(version)?;
         let flexible = version >= 2;
         let throttle_time_ms = reader.i32()?;
-        let topics = reader.array(flexible, 3, |reader| TopicResult::decode(reader, version))?;
+        let topics =
+            reader.array::<3, _>(flexible, |reader| TopicResult::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -162,9 +164,8 @@ impl<'a> TopicResult<'a> {
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 2;
         let name = Cow::Borrowed(reader.string(flexible)?);
-        let partitions = reader.array(flexible, 14, |reader| {
-            PartitionResult::decode(reader, version)
-        })?;
+        let partitions =
+            reader.array::<14, _>(flexible, |reader| PartitionResult::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }

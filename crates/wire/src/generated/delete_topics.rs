@@ -23,12 +23,12 @@ impl<'a> Request<'a> {
         ApiKey::DeleteTopics.check_version(version)?;
         let flexible = version >= 4;
         let topics = if version >= 6 {
-            reader.array(flexible, 18, |reader| TopicState::decode(reader, version))?
+            reader.array::<18, _>(flexible, |reader| TopicState::decode(reader, version))?
         } else {
             Vec::new()
         };
         let topic_names = if version <= 5 {
-            reader.array(flexible, 1, |reader| reader.string(flexible))?
+            reader.array::<1, _>(flexible, |reader| reader.string(flexible))?
         } else {
             Vec::new()
         };
@@ -122,7 +122,8 @@ impl<'a> Response<'a> {
         ApiKey::DeleteTopics.check_version(version)?;
         let flexible = version >= 4;
         let throttle_time_ms = reader.i32()?;
-        let responses = reader.array(flexible, 4, |reader| TopicResult::decode(reader, version))?;
+        let responses =
+            reader.array::<4, _>(flexible, |reader| TopicResult::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }

@@ -101,7 +101,7 @@ impl<'a> Response<'a> {
         let endpoint_type = if version >= 1 { reader.i8()? } else { 1 };
         let cluster_id = Cow::Borrowed(reader.string(true)?);
         let controller_id = reader.i32()?;
-        let brokers = reader.array(true, 11, |reader| Broker::decode(reader, version))?;
+        let brokers = reader.array::<11, _>(true, |reader| Broker::decode(reader, version))?;
         let cluster_authorized_operations = reader.i32()?;
         reader.skip_tagged_fields()?;
         Ok(Self {

@@ -22,7 +22,8 @@ impl<'a> Request<'a> {
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::DescribeConfigs.check_version(version)?;
         let flexible = version >= 4;
-        let resources = reader.array(flexible, 4, |reader| Resource::decode(reader, version))?;
+        let resources =
+            reader.array::<4, _>(flexible, |reader| Resource::decode(reader, version))?;
         let include_synonyms = reader.bool()?;
         let include_documentation = if version >= 3 { reader.bool()? } else { false };
         if flexible {
@@ -69,7 +70,7 @@ impl<'a> Resource<'a> {
         let resource_type = reader.i8()?;
         let resource_name = reader.string(flexible)?;
         let configuration_keys =
-            reader.nullable_array(flexible, 1, |reader| reader.string(flexible))?;
+            reader.nullable_array::<1, _>(flexible, |reader| reader.string(flexible))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -111,7 +112,8 @@ impl<'a> Response<'a> {
         ApiKey::DescribeConfigs.check_version(version)?;
         let flexible = version >= 4;
         let throttle_time_ms = reader.i32()?;
-        let results = reader.array(flexible, 7, |reader| ConfigsResult::decode(reader, version))?;
+        let results =
+            reader.array::<7, _>(flexible, |reader| ConfigsResult::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -157,9 +159,8 @@ impl<'a> ConfigsResult<'a> {
         let error_message = reader.nullable_string(flexible)?.map(Cow::Borrowed);
         let resource_type = reader.i8()?;
         let resource_name = Cow::Borrowed(reader.string(flexible)?);
-        let configs = reader.array(flexible, 9, |reader| {
-            ResourceConfig::decode(reader, version)
-        })?;
+        let configs =
+            reader.array::<9, _>(flexible, |reader| ResourceConfig::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -233,7 +234,7 @@ impl<'a> ResourceConfig<'a> {
         let read_only = reader.bool()?;
         let config_source = reader.i8()?;
         let is_sensitive = reader.bool()?;
-        let synonyms = reader.array(flexible, 4, |reader| Synonym::decode(reader, version))?;
+        let synonyms = reader.array::<4, _>(flexible, |reader| Synonym::decode(reader, version))?;
         let config_type = if version >= 3 { reader.i8()? } else { 0 };
         let documentation = if version >= 3 {
             reader.nullable_string(flexible)?.map(Cow::Borrowed)

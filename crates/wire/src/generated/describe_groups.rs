@@ -20,7 +20,7 @@ impl<'a> Request<'a> {
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::DescribeGroups.check_version(version)?;
         let flexible = version >= 5;
-        let groups = reader.array(flexible, 1, |reader| reader.string(flexible))?;
+        let groups = reader.array::<1, _>(flexible, |reader| reader.string(flexible))?;
         let include_authorized_operations = if version >= 3 { reader.bool()? } else { false };
         if flexible {
             reader.skip_tagged_fields()?;
@@ -61,7 +61,7 @@ impl<'a> Response<'a> {
         ApiKey::DescribeGroups.check_version(version)?;
         let flexible = version >= 5;
         let throttle_time_ms = if version >= 1 { reader.i32()? } else { 0 };
-        let groups = reader.array(flexible, 12, |reader| Group::decode(reader, version))?;
+        let groups = reader.array::<12, _>(flexible, |reader| Group::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -136,7 +136,7 @@ impl<'a> Group<'a> {
         let group_state = Cow::Borrowed(reader.string(flexible)?);
         let protocol_type = Cow::Borrowed(reader.string(flexible)?);
         let protocol_data = Cow::Borrowed(reader.string(flexible)?);
-        let members = reader.array(flexible, 7, |reader| Member::decode(reader, version))?;
+        let members = reader.array::<7, _>(flexible, |reader| Member::decode(reader, version))?;
         let authorized_operations = if version >= 3 {
             reader.i32()?
         } else {

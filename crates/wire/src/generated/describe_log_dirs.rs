@@ -18,9 +18,8 @@ impl<'a> Request<'a> {
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::DescribeLogDirs.check_version(version)?;
         let flexible = version >= 2;
-        let topics = reader.nullable_array(flexible, 3, |reader| {
-            DescribableTopic::decode(reader, version)
-        })?;
+        let topics = reader
+            .nullable_array::<3, _>(flexible, |reader| DescribableTopic::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -53,7 +52,7 @@ impl<'a> DescribableTopic<'a> {
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 2;
         let topic = reader.string(flexible)?;
-        let partitions = reader.array(flexible, 4, Reader::i32)?;
+        let partitions = reader.array::<4, _>(flexible, Reader::i32)?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -91,7 +90,7 @@ impl<'a> Response<'a> {
         let flexible = version >= 2;
         let throttle_time_ms = reader.i32()?;
         let error_code = if version >= 3 { reader.i16()? } else { 0 };
-        let results = reader.array(flexible, 5, |reader| LogDir::decode(reader, version))?;
+        let results = reader.array::<5, _>(flexible, |reader| LogDir::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -154,7 +153,7 @@ impl<'a> LogDir<'a> {
         let flexible = version >= 2;
         let error_code = reader.i16()?;
         let log_dir = Cow::Borrowed(reader.string(flexible)?);
-        let topics = reader.array(flexible, 3, |reader| Topic::decode(reader, version))?;
+        let topics = reader.array::<3, _>(flexible, |reader| Topic::decode(reader, version))?;
         let total_bytes = if version >= 4 { reader.i64()? } else { -1 };
         let usable_bytes = if version >= 4 { reader.i64()? } else { -1 };
         let is_cordoned = if version >= 5 { reader.bool()? } else { false };
@@ -208,7 +207,8 @@ impl<'a> Topic<'a> {
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 2;
         let name = Cow::Borrowed(reader.string(flexible)?);
-        let partitions = reader.array(flexible, 21, |reader| Partition::decode(reader, version))?;
+        let partitions =
+            reader.array::<21, _>(flexible, |reader| Partition::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }

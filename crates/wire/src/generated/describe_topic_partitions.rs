@@ -29,7 +29,7 @@ impl<'a> Request<'a> {
     /// Reads the fields that `version` has; the others get their defaults.
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::DescribeTopicPartitions.check_version(version)?;
-        let topics = reader.array(true, 2, |reader| RequestTopic::decode(reader, version))?;
+        let topics = reader.array::<2, _>(true, |reader| RequestTopic::decode(reader, version))?;
         let response_partition_limit = reader.i32()?;
         let cursor = reader.nullable_struct(|reader| RequestCursor::decode(reader, version))?;
         reader.skip_tagged_fields()?;
@@ -120,7 +120,7 @@ impl<'a> Response<'a> {
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::DescribeTopicPartitions.check_version(version)?;
         let throttle_time_ms = reader.i32()?;
-        let topics = reader.array(true, 26, |reader| Topic::decode(reader, version))?;
+        let topics = reader.array::<26, _>(true, |reader| Topic::decode(reader, version))?;
         let next_cursor = reader.nullable_struct(|reader| Cursor::decode(reader, version))?;
         reader.skip_tagged_fields()?;
         Ok(Self {
@@ -180,7 +180,8 @@ impl<'a> Topic<'a> {
         let name = reader.nullable_string(true)?.map(Cow::Borrowed);
         let topic_id = reader.uuid()?;
         let is_internal = reader.bool()?;
-        let partitions = reader.array(true, 20, |reader| Partition::decode(reader, version))?;
+        let partitions =
+            reader.array::<20, _>(true, |reader| Partition::decode(reader, version))?;
         let topic_authorized_operations = reader.i32()?;
         reader.skip_tagged_fields()?;
         Ok(Self {
@@ -253,11 +254,11 @@ impl Partition {
         let partition_index = reader.i32()?;
         let leader_id = reader.i32()?;
         let leader_epoch = reader.i32()?;
-        let replica_nodes = reader.array(true, 4, Reader::i32)?;
-        let isr_nodes = reader.array(true, 4, Reader::i32)?;
-        let eligible_leader_replicas = reader.nullable_array(true, 4, Reader::i32)?;
-        let last_known_elr = reader.nullable_array(true, 4, Reader::i32)?;
-        let offline_replicas = reader.array(true, 4, Reader::i32)?;
+        let replica_nodes = reader.array::<4, _>(true, Reader::i32)?;
+        let isr_nodes = reader.array::<4, _>(true, Reader::i32)?;
+        let eligible_leader_replicas = reader.nullable_array::<4, _>(true, Reader::i32)?;
+        let last_known_elr = reader.nullable_array::<4, _>(true, Reader::i32)?;
+        let offline_replicas = reader.array::<4, _>(true, Reader::i32)?;
         reader.skip_tagged_fields()?;
         Ok(Self {
             error_code,

@@ -66,11 +66,10 @@ impl<'a> Request<'a> {
         let isolation_level = reader.i8()?;
         let session_id = if version >= 7 { reader.i32()? } else { 0 };
         let session_epoch = if version >= 7 { reader.i32()? } else { -1 };
-        let topics = reader.array(flexible, 3, |reader| FetchTopic::decode(reader, version))?;
+        let topics =
+            reader.array::<3, _>(flexible, |reader| FetchTopic::decode(reader, version))?;
         let forgotten_topics_data = if version >= 7 {
-            reader.array(flexible, 3, |reader| {
-                ForgottenTopic::decode(reader, version)
-            })?
+            reader.array::<3, _>(flexible, |reader| ForgottenTopic::decode(reader, version))?
         } else {
             Vec::new()
         };
@@ -225,9 +224,8 @@ impl<'a> FetchTopic<'a> {
         } else {
             Uuid::ZERO
         };
-        let partitions = reader.array(flexible, 16, |reader| {
-            FetchPartition::decode(reader, version)
-        })?;
+        let partitions =
+            reader.array::<16, _>(flexible, |reader| FetchPartition::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -387,7 +385,7 @@ impl<'a> ForgottenTopic<'a> {
             Uuid::ZERO
         };
         let partitions = if version >= 7 {
-            reader.array(flexible, 4, Reader::i32)?
+            reader.array::<4, _>(flexible, Reader::i32)?
         } else {
             Vec::new()
         };
@@ -445,14 +443,14 @@ impl<'a> Response<'a> {
         let error_code = if version >= 7 { reader.i16()? } else { 0 };
         let session_id = if version >= 7 { reader.i32()? } else { 0 };
         let responses =
-            reader.array(flexible, 3, |reader| TopicResponse::decode(reader, version))?;
+            reader.array::<3, _>(flexible, |reader| TopicResponse::decode(reader, version))?;
         let mut node_endpoints = Vec::new();
         if flexible {
             reader.tagged_fields(|tag, reader| {
                 match tag {
                     0 if version >= 16 => {
                         node_endpoints = reader
-                            .array(true, 11, |reader| NodeEndpoint::decode(reader, version))?
+                            .array::<11, _>(true, |reader| NodeEndpoint::decode(reader, version))?
                     }
                     _ => return Ok(false),
                 }
@@ -520,9 +518,8 @@ impl<'a> TopicResponse<'a> {
         } else {
             Uuid::ZERO
         };
-        let partitions = reader.array(flexible, 30, |reader| {
-            PartitionData::decode(reader, version)
-        })?;
+        let partitions =
+            reader.array::<30, _>(flexible, |reader| PartitionData::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -605,7 +602,7 @@ impl PartitionData {
         let high_watermark = reader.i64()?;
         let last_stable_offset = reader.i64()?;
         let log_start_offset = if version >= 5 { reader.i64()? } else { -1 };
-        let aborted_transactions = reader.nullable_array(flexible, 16, |reader| {
+        let aborted_transactions = reader.nullable_array::<16, _>(flexible, |reader| {
             AbortedTransaction::decode(reader, version)
         })?;
         let preferred_read_replica = if version >= 11 { reader.i32()? } else { -1 };

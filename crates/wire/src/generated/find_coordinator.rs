@@ -29,7 +29,7 @@ impl<'a> Request<'a> {
         };
         let key_type = if version >= 1 { reader.i8()? } else { 0 };
         let coordinator_keys = if version >= 4 {
-            reader.array(flexible, 1, |reader| reader.string(flexible))?
+            reader.array::<1, _>(flexible, |reader| reader.string(flexible))?
         } else {
             Vec::new()
         };
@@ -102,7 +102,7 @@ impl<'a> Response<'a> {
         };
         let port = if version <= 3 { reader.i32()? } else { 0 };
         let coordinators = if version >= 4 {
-            reader.array(flexible, 14, |reader| Coordinator::decode(reader, version))?
+            reader.array::<14, _>(flexible, |reader| Coordinator::decode(reader, version))?
         } else {
             Vec::new()
         };

@@ -20,7 +20,8 @@ impl<'a> Request<'a> {
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::IncrementalAlterConfigs.check_version(version)?;
         let flexible = version >= 1;
-        let resources = reader.array(flexible, 4, |reader| Resource::decode(reader, version))?;
+        let resources =
+            reader.array::<4, _>(flexible, |reader| Resource::decode(reader, version))?;
         let validate_only = reader.bool()?;
         if flexible {
             reader.skip_tagged_fields()?;
@@ -61,9 +62,8 @@ impl<'a> Resource<'a> {
         let flexible = version >= 1;
         let resource_type = reader.i8()?;
         let resource_name = reader.string(flexible)?;
-        let configs = reader.array(flexible, 4, |reader| {
-            AlterableConfig::decode(reader, version)
-        })?;
+        let configs =
+            reader.array::<4, _>(flexible, |reader| AlterableConfig::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -143,9 +143,8 @@ impl<'a> Response<'a> {
         ApiKey::IncrementalAlterConfigs.check_version(version)?;
         let flexible = version >= 1;
         let throttle_time_ms = reader.i32()?;
-        let responses = reader.array(flexible, 6, |reader| {
-            ResourceResponse::decode(reader, version)
-        })?;
+        let responses =
+            reader.array::<6, _>(flexible, |reader| ResourceResponse::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }

@@ -57,7 +57,8 @@ impl<'a> Request<'a> {
             None
         };
         let protocol_type = reader.string(flexible)?;
-        let protocols = reader.array(flexible, 3, |reader| Protocol::decode(reader, version))?;
+        let protocols =
+            reader.array::<3, _>(flexible, |reader| Protocol::decode(reader, version))?;
         let reason = if version >= 8 {
             reader.nullable_string(flexible)?
         } else {
@@ -191,7 +192,7 @@ impl<'a> Response<'a> {
         let leader = Cow::Borrowed(reader.string(flexible)?);
         let skip_assignment = if version >= 9 { reader.bool()? } else { false };
         let member_id = Cow::Borrowed(reader.string(flexible)?);
-        let members = reader.array(flexible, 4, |reader| Member::decode(reader, version))?;
+        let members = reader.array::<4, _>(flexible, |reader| Member::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }

@@ -29,9 +29,7 @@ impl<'a> Request<'a> {
             ""
         };
         let members = if version >= 3 {
-            reader.array(flexible, 3, |reader| {
-                MemberIdentity::decode(reader, version)
-            })?
+            reader.array::<3, _>(flexible, |reader| MemberIdentity::decode(reader, version))?
         } else {
             Vec::new()
         };
@@ -140,9 +138,7 @@ impl<'a> Response<'a> {
         let throttle_time_ms = if version >= 1 { reader.i32()? } else { 0 };
         let error_code = reader.i16()?;
         let members = if version >= 3 {
-            reader.array(flexible, 5, |reader| {
-                MemberResponse::decode(reader, version)
-            })?
+            reader.array::<5, _>(flexible, |reader| MemberResponse::decode(reader, version))?
         } else {
             Vec::new()
         };

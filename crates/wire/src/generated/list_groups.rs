@@ -21,12 +21,12 @@ impl<'a> Request<'a> {
         ApiKey::ListGroups.check_version(version)?;
         let flexible = version >= 3;
         let states_filter = if version >= 4 {
-            reader.array(flexible, 1, |reader| reader.string(flexible))?
+            reader.array::<1, _>(flexible, |reader| reader.string(flexible))?
         } else {
             Vec::new()
         };
         let types_filter = if version >= 5 {
-            reader.array(flexible, 1, |reader| reader.string(flexible))?
+            reader.array::<1, _>(flexible, |reader| reader.string(flexible))?
         } else {
             Vec::new()
         };
@@ -76,7 +76,8 @@ impl<'a> Response<'a> {
         let flexible = version >= 3;
         let throttle_time_ms = if version >= 1 { reader.i32()? } else { 0 };
         let error_code = reader.i16()?;
-        let groups = reader.array(flexible, 3, |reader| ListedGroup::decode(reader, version))?;
+        let groups =
+            reader.array::<3, _>(flexible, |reader| ListedGroup::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }

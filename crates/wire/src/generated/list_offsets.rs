@@ -26,7 +26,7 @@ impl<'a> Request<'a> {
         let flexible = version >= 6;
         let replica_id = reader.i32()?;
         let isolation_level = if version >= 2 { reader.i8()? } else { 0 };
-        let topics = reader.array(flexible, 3, |reader| Topic::decode(reader, version))?;
+        let topics = reader.array::<3, _>(flexible, |reader| Topic::decode(reader, version))?;
         let timeout_ms = if version >= 10 { reader.i32()? } else { 0 };
         if flexible {
             reader.skip_tagged_fields()?;
@@ -72,7 +72,8 @@ impl<'a> Topic<'a> {
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 6;
         let name = reader.string(flexible)?;
-        let partitions = reader.array(flexible, 12, |reader| Partition::decode(reader, version))?;
+        let partitions =
+            reader.array::<12, _>(flexible, |reader| Partition::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -159,7 +160,8 @@ impl<'a> Response<'a> {
         ApiKey::ListOffsets.check_version(version)?;
         let flexible = version >= 6;
         let throttle_time_ms = if version >= 2 { reader.i32()? } else { 0 };
-        let topics = reader.array(flexible, 3, |reader| TopicResponse::decode(reader, version))?;
+        let topics =
+            reader.array::<3, _>(flexible, |reader| TopicResponse::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -198,7 +200,7 @@ impl<'a> TopicResponse<'a> {
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 6;
         let name = Cow::Borrowed(reader.string(flexible)?);
-        let partitions = reader.array(flexible, 22, |reader| {
+        let partitions = reader.array::<22, _>(flexible, |reader| {
             PartitionResponse::decode(reader, version)
         })?;
         if flexible {

@@ -35,8 +35,8 @@ impl<'a> Request<'a> {
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::Metadata.check_version(version)?;
         let flexible = version >= 9;
-        let topics =
-            reader.nullable_array(flexible, 2, |reader| RequestTopic::decode(reader, version))?;
+        let topics = reader
+            .nullable_array::<2, _>(flexible, |reader| RequestTopic::decode(reader, version))?;
         let allow_auto_topic_creation = if version >= 4 { reader.bool()? } else { true };
         let include_cluster_authorized_operations = if (8..=10).contains(&version) {
             reader.bool()?
@@ -165,14 +165,14 @@ impl<'a> Response<'a> {
         ApiKey::Metadata.check_version(version)?;
         let flexible = version >= 9;
         let throttle_time_ms = if version >= 3 { reader.i32()? } else { 0 };
-        let brokers = reader.array(flexible, 10, |reader| Broker::decode(reader, version))?;
+        let brokers = reader.array::<10, _>(flexible, |reader| Broker::decode(reader, version))?;
         let cluster_id = if version >= 2 {
             reader.nullable_string(flexible)?.map(Cow::Borrowed)
         } else {
             None
         };
         let controller_id = if version >= 1 { reader.i32()? } else { -1 };
-        let topics = reader.array(flexible, 8, |reader| Topic::decode(reader, version))?;
+        let topics = reader.array::<8, _>(flexible, |reader| Topic::decode(reader, version))?;
         let cluster_authorized_operations = if (8..=10).contains(&version) {
             reader.i32()?
         } else {
@@ -316,7 +316,8 @@ impl<'a> Topic<'a> {
             Uuid::ZERO
         };
         let is_internal = if version >= 1 { reader.bool()? } else { false };
-        let partitions = reader.array(flexible, 18, |reader| Partition::decode(reader, version))?;
+        let partitions =
+            reader.array::<18, _>(flexible, |reader| Partition::decode(reader, version))?;
         let topic_authorized_operations = if version >= 8 {
             reader.i32()?
         } else {
@@ -403,10 +404,10 @@ impl Partition {
         let partition_index = reader.i32()?;
         let leader_id = reader.i32()?;
         let leader_epoch = if version >= 7 { reader.i32()? } else { -1 };
-        let replica_nodes = reader.array(flexible, 4, Reader::i32)?;
-        let isr_nodes = reader.array(flexible, 4, Reader::i32)?;
+        let replica_nodes = reader.array::<4, _>(flexible, Reader::i32)?;
+        let isr_nodes = reader.array::<4, _>(flexible, Reader::i32)?;
         let offline_replicas = if version >= 5 {
-            reader.array(flexible, 4, Reader::i32)?
+            reader.array::<4, _>(flexible, Reader::i32)?
         } else {
             Vec::new()
         };

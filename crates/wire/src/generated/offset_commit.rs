@@ -50,7 +50,7 @@ impl<'a> Request<'a> {
             None
         };
         let retention_time_ms = if version <= 4 { reader.i64()? } else { -1 };
-        let topics = reader.array(flexible, 3, |reader| Topic::decode(reader, version))?;
+        let topics = reader.array::<3, _>(flexible, |reader| Topic::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -110,7 +110,8 @@ impl<'a> Topic<'a> {
         } else {
             Uuid::ZERO
         };
-        let partitions = reader.array(flexible, 14, |reader| Partition::decode(reader, version))?;
+        let partitions =
+            reader.array::<14, _>(flexible, |reader| Partition::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -212,7 +213,8 @@ impl<'a> Response<'a> {
         ApiKey::OffsetCommit.check_version(version)?;
         let flexible = version >= 8;
         let throttle_time_ms = if version >= 3 { reader.i32()? } else { 0 };
-        let topics = reader.array(flexible, 3, |reader| TopicResponse::decode(reader, version))?;
+        let topics =
+            reader.array::<3, _>(flexible, |reader| TopicResponse::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -262,7 +264,7 @@ impl<'a> TopicResponse<'a> {
         } else {
             Uuid::ZERO
         };
-        let partitions = reader.array(flexible, 6, |reader| {
+        let partitions = reader.array::<6, _>(flexible, |reader| {
             PartitionResponse::decode(reader, version)
         })?;
         if flexible {

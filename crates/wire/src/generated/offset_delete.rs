@@ -18,7 +18,7 @@ impl<'a> Request<'a> {
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::OffsetDelete.check_version(version)?;
         let group_id = reader.string(false)?;
-        let topics = reader.array(false, 6, |reader| Topic::decode(reader, version))?;
+        let topics = reader.array::<6, _>(false, |reader| Topic::decode(reader, version))?;
         Ok(Self { group_id, topics })
     }
 
@@ -44,7 +44,8 @@ impl<'a> Topic<'a> {
     /// Reads the fields that `version` has; the others get their defaults.
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         let name = reader.string(false)?;
-        let partitions = reader.array(false, 4, |reader| Partition::decode(reader, version))?;
+        let partitions =
+            reader.array::<4, _>(false, |reader| Partition::decode(reader, version))?;
         Ok(Self { name, partitions })
     }
 
@@ -94,7 +95,8 @@ impl<'a> Response<'a> {
         ApiKey::OffsetDelete.check_version(version)?;
         let error_code = reader.i16()?;
         let throttle_time_ms = reader.i32()?;
-        let topics = reader.array(false, 6, |reader| TopicResponse::decode(reader, version))?;
+        let topics =
+            reader.array::<6, _>(false, |reader| TopicResponse::decode(reader, version))?;
         Ok(Self {
             error_code,
             throttle_time_ms,
@@ -125,9 +127,8 @@ impl<'a> TopicResponse<'a> {
     /// Reads the fields that `version` has; the others get their defaults.
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         let name = Cow::Borrowed(reader.string(false)?);
-        let partitions = reader.array(false, 6, |reader| {
-            PartitionResponse::decode(reader, version)
-        })?;
+        let partitions =
+            reader.array::<6, _>(false, |reader| PartitionResponse::decode(reader, version))?;
         Ok(Self { name, partitions })
     }
 

@@ -30,12 +30,12 @@ impl<'a> Request<'a> {
             ""
         };
         let topics = if version <= 7 {
-            reader.nullable_array(flexible, 3, |reader| Topic::decode(reader, version))?
+            reader.nullable_array::<3, _>(flexible, |reader| Topic::decode(reader, version))?
         } else {
             None
         };
         let groups = if version >= 8 {
-            reader.array(flexible, 3, |reader| Group::decode(reader, version))?
+            reader.array::<3, _>(flexible, |reader| Group::decode(reader, version))?
         } else {
             Vec::new()
         };
@@ -103,7 +103,7 @@ impl<'a> Topic<'a> {
             ""
         };
         let partition_indexes = if version <= 7 {
-            reader.array(flexible, 4, Reader::i32)?
+            reader.array::<4, _>(flexible, Reader::i32)?
         } else {
             Vec::new()
         };
@@ -173,7 +173,7 @@ impl<'a> Group<'a> {
         };
         let member_epoch = if version >= 9 { reader.i32()? } else { -1 };
         let topics = if version >= 8 {
-            reader.nullable_array(flexible, 3, |reader| GroupTopic::decode(reader, version))?
+            reader.nullable_array::<3, _>(flexible, |reader| GroupTopic::decode(reader, version))?
         } else {
             None
         };
@@ -237,7 +237,7 @@ impl<'a> GroupTopic<'a> {
             Uuid::ZERO
         };
         let partition_indexes = if version >= 8 {
-            reader.array(flexible, 4, Reader::i32)?
+            reader.array::<4, _>(flexible, Reader::i32)?
         } else {
             Vec::new()
         };
@@ -291,7 +291,7 @@ impl<'a> Response<'a> {
         let flexible = version >= 6;
         let throttle_time_ms = if version >= 3 { reader.i32()? } else { 0 };
         let topics = if version <= 7 {
-            reader.array(flexible, 3, |reader| TopicResponse::decode(reader, version))?
+            reader.array::<3, _>(flexible, |reader| TopicResponse::decode(reader, version))?
         } else {
             Vec::new()
         };
@@ -301,7 +301,7 @@ impl<'a> Response<'a> {
             0
         };
         let groups = if version >= 8 {
-            reader.array(flexible, 5, |reader| GroupResponse::decode(reader, version))?
+            reader.array::<5, _>(flexible, |reader| GroupResponse::decode(reader, version))?
         } else {
             Vec::new()
         };
@@ -360,7 +360,7 @@ impl<'a> TopicResponse<'a> {
             Cow::Borrowed("")
         };
         let partitions = if version <= 7 {
-            reader.array(flexible, 16, |reader| {
+            reader.array::<16, _>(flexible, |reader| {
                 PartitionResponse::decode(reader, version)
             })?
         } else {
@@ -490,7 +490,7 @@ impl<'a> GroupResponse<'a> {
             Cow::Borrowed("")
         };
         let topics = if version >= 8 {
-            reader.array(flexible, 3, |reader| {
+            reader.array::<3, _>(flexible, |reader| {
                 GroupTopicResponse::decode(reader, version)
             })?
         } else {
@@ -553,7 +553,7 @@ impl<'a> GroupTopicResponse<'a> {
             Uuid::ZERO
         };
         let partitions = if version >= 8 {
-            reader.array(flexible, 20, |reader| {
+            reader.array::<20, _>(flexible, |reader| {
                 GroupPartitionResponse::decode(reader, version)
             })?
         } else {

@@ -30,7 +30,7 @@ impl<'a> Request<'a> {
         ApiKey::OffsetForLeaderEpoch.check_version(version)?;
         let flexible = version >= 4;
         let replica_id = if version >= 3 { reader.i32()? } else { -2 };
-        let topics = reader.array(flexible, 3, |reader| Topic::decode(reader, version))?;
+        let topics = reader.array::<3, _>(flexible, |reader| Topic::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -66,7 +66,8 @@ impl<'a> Topic<'a> {
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 4;
         let topic = reader.string(flexible)?;
-        let partitions = reader.array(flexible, 12, |reader| Partition::decode(reader, version))?;
+        let partitions =
+            reader.array::<12, _>(flexible, |reader| Partition::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -151,7 +152,8 @@ impl<'a> Response<'a> {
         ApiKey::OffsetForLeaderEpoch.check_version(version)?;
         let flexible = version >= 4;
         let throttle_time_ms = reader.i32()?;
-        let topics = reader.array(flexible, 3, |reader| TopicResult::decode(reader, version))?;
+        let topics =
+            reader.array::<3, _>(flexible, |reader| TopicResult::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -188,9 +190,8 @@ impl<'a> TopicResult<'a> {
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 4;
         let topic = Cow::Borrowed(reader.string(flexible)?);
-        let partitions = reader.array(flexible, 18, |reader| {
-            EpochEndOffset::decode(reader, version)
-        })?;
+        let partitions =
+            reader.array::<18, _>(flexible, |reader| EpochEndOffset::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }

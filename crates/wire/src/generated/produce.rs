@@ -27,7 +27,8 @@ impl<'a> Request<'a> {
         let transactional_id = reader.nullable_string(flexible)?;
         let acks = reader.i16()?;
         let timeout_ms = reader.i32()?;
-        let topic_data = reader.array(flexible, 3, |reader| TopicData::decode(reader, version))?;
+        let topic_data =
+            reader.array::<3, _>(flexible, |reader| TopicData::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -80,7 +81,7 @@ impl<'a> TopicData<'a> {
             Uuid::ZERO
         };
         let partition_data =
-            reader.array(flexible, 6, |reader| PartitionData::decode(reader, version))?;
+            reader.array::<6, _>(flexible, |reader| PartitionData::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -158,7 +159,7 @@ impl<'a> Response<'a> {
         ApiKey::Produce.check_version(version)?;
         let flexible = version >= 9;
         let responses =
-            reader.array(flexible, 3, |reader| TopicResponse::decode(reader, version))?;
+            reader.array::<3, _>(flexible, |reader| TopicResponse::decode(reader, version))?;
         let throttle_time_ms = reader.i32()?;
         let mut node_endpoints = Vec::new();
         if flexible {
@@ -166,7 +167,7 @@ impl<'a> Response<'a> {
                 match tag {
                     0 if version >= 10 => {
                         node_endpoints = reader
-                            .array(true, 11, |reader| NodeEndpoint::decode(reader, version))?
+                            .array::<11, _>(true, |reader| NodeEndpoint::decode(reader, version))?
                     }
                     _ => return Ok(false),
                 }
@@ -226,7 +227,7 @@ impl<'a> TopicResponse<'a> {
         } else {
             Uuid::ZERO
         };
-        let partition_responses = reader.array(flexible, 22, |reader| {
+        let partition_responses = reader.array::<22, _>(flexible, |reader| {
             PartitionResponse::decode(reader, version)
         })?;
         if flexible {
@@ -303,7 +304,7 @@ impl<'a> PartitionResponse<'a> {
         let log_append_time_ms = reader.i64()?;
         let log_start_offset = if version >= 5 { reader.i64()? } else { -1 };
         let record_errors = if version >= 8 {
-            reader.array(flexible, 6, |reader| {
+            reader.array::<6, _>(flexible, |reader| {
                 BatchIndexAndErrorMessage::decode(reader, version)
             })?
         } else {

@@ -42,7 +42,7 @@ impl<'a> Response<'a> {
         ApiKey::SaslHandshake.check_version(version)?;
         let error_code = reader.i16()?;
         let mechanisms =
-            reader.array(false, 2, |reader| reader.string(false).map(Cow::Borrowed))?;
+            reader.array::<2, _>(false, |reader| reader.string(false).map(Cow::Borrowed))?;
         Ok(Self {
             error_code,
             mechanisms,

@@ -49,7 +49,7 @@ impl<'a> Request<'a> {
             None
         };
         let assignments =
-            reader.array(flexible, 3, |reader| Assignment::decode(reader, version))?;
+            reader.array::<3, _>(flexible, |reader| Assignment::decode(reader, version))?;
         if flexible {
             reader.skip_tagged_fields()?;
         }
