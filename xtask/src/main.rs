@@ -5,8 +5,13 @@
 
 mod check;
 mod generate;
+mod interop;
+mod kafka;
+mod powercut;
+mod probe;
 mod process;
 mod repository;
+mod thalweg;
 mod tidy;
 
 use std::process::ExitCode;
@@ -35,6 +40,21 @@ const TASKS: &[Task] = &[
         name: "generate",
         help: "writes crates/wire/src/generated from the definitions in crates/wire/messages",
         run: generate::run,
+    },
+    Task {
+        name: "interop",
+        help: "real clients against Thalweg (--against kafka checks the scripts); writes docs/compatibility.md",
+        run: interop::run,
+    },
+    Task {
+        name: "powercut",
+        help: "kill -9 under load, restart, and ask whether anything acknowledged is gone",
+        run: powercut::run,
+    },
+    Task {
+        name: "kafka",
+        help: "Apache Kafka on a free port, until stopped: to try a client by hand",
+        run: kafka::run,
     },
 ];
 

@@ -47,6 +47,31 @@ pub fn last_lines(text: &str, count: usize) -> String {
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
+/// The same command, killed by the kernel should this process be killed itself (through util-linux's `setpriv`, which execs it).
+fn tied_to_us(command: &Command) -> Command {
+    if !exists("setpriv") {
+        return copy_of(command, Command::new(command.get_program()));
+    }
+    let mut tied = Command::new("setpriv");
+    tied.args(["--pdeathsig", "KILL"])
+        .arg(command.get_program());
+    copy_of(command, tied)
+}
+
+fn copy_of(command: &Command, mut copy: Command) -> Command {
+    copy.args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        copy.current_dir(folder);
+    }
+    for (key, value) in command.get_envs() {
+        match value {
+            Some(value) => copy.env(key, value),
+            None => copy.env_remove(key),
+        };
+    }
+    copy
+}
+
 /// A process in the background. Dropping it kills it, so no failure of ours leaves one behind.
 pub struct Background {
     child: Child,
@@ -55,12 +80,12 @@ pub struct Background {
 
 impl Background {
     /// Starts `command` with standard error (and output, unless it is piped by the caller) in the file `log`.
-    pub fn start(what: &str, command: &mut Command, log: &Path) -> Result<Background, String> {
+    pub fn start(what: &str, command: &Command, log: &Path) -> Result<Background, String> {
         let file = File::create(log).map_err(|error| format!("{}: {error}", log.display()))?;
         let copy = file
             .try_clone()
             .map_err(|error| format!("{}: {error}", log.display()))?;
-        let child = command
+        let child = tied_to_us(command)
             .stdin(Stdio::null())
             .stdout(Stdio::from(copy))
             .stderr(Stdio::from(file))

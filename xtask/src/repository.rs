@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The workspace root: the parent of this package's folder.
+/// The workspace root: the parent of this package's folder under cargo, else the folder one stands in.
 pub fn root() -> PathBuf {
-    let package =
-        PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| ".".into()));
-    match package.parent() {
-        Some(parent) if parent.join("Cargo.toml").exists() => parent.to_path_buf(),
-        _ => std::env::current_dir().unwrap_or_else(|_| ".".into()),
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    match package.as_deref().and_then(Path::parent) {
+        Some(parent) => parent.to_path_buf(),
+        None => std::env::current_dir().unwrap_or_else(|_| ".".into()),
     }
 }
 
@@ -57,4 +56,31 @@ pub fn target_directory(root: &Path) -> PathBuf {
         Some(folder) => root.join(folder),
         None => root.join("target"),
     }
+}
+
+/// A folder for one run, below `$TMPDIR`; removed with everything in it when dropped.
+pub struct Scratch {
+    path: PathBuf,
+}
+
+impl Scratch {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if std::env::var_os("THALWEG_KEEP").is_none() {
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// Makes a scratch folder; its name carries the pid, so two runs do not meet.
+pub fn scratch(what: &str) -> Result<Scratch, String> {
+    let path = std::env::temp_dir().join(format!("thalweg-{what}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::create_dir_all(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(Scratch { path })
 }

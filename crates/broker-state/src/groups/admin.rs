@@ -1,5 +1,7 @@
 //! What administrators ask: describe, list and delete groups.
 
+use std::collections::BTreeMap;
+
 use wire::ErrorCode;
 
 use super::admission::check_group_id;
@@ -60,6 +62,15 @@ impl Groups {
             .collect();
         groups.sort_by(|a, b| a.group.cmp(&b.group));
         groups
+    }
+
+    /// How many groups are in each state, for metrics.
+    pub fn count_by_state(&self) -> BTreeMap<GroupState, usize> {
+        let mut counts = BTreeMap::new();
+        for group in self.list(&ListFilter::default()) {
+            *counts.entry(group.state).or_default() += 1;
+        }
+        counts
     }
 
     pub(super) fn delete_groups(

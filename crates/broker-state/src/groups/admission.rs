@@ -62,16 +62,15 @@ fn check_lengths(join: &JoinGroup, settings: &GroupSettings) -> Result<(), Error
         &join.protocol_type,
     ];
     let names = join.protocols.iter().map(|protocol| protocol.name.as_str());
-    let metadata: usize = join
-        .protocols
-        .iter()
-        .map(|protocol| protocol.metadata.len())
+    let protocols = join.protocols.iter();
+    let size: usize = protocols
+        .map(|protocol| 8 + protocol.name.len() + protocol.metadata.len())
         .sum();
     let fits = texts
         .into_iter()
         .chain(names)
         .all(|text| text.len() <= MAX_TEXT_BYTES);
-    if fits && metadata <= settings.max_member_metadata_bytes {
+    if fits && size <= settings.max_member_metadata_bytes {
         Ok(())
     } else {
         Err(ErrorCode::InvalidRequest)

@@ -166,24 +166,23 @@ impl Groups {
         }
     }
 
-    /// Expires offsets and forgets groups with neither members nor offsets; at most `max_expired_per_tick` at a time.
+    /// Expires offsets and forgets groups with neither members nor offsets, so many at a time that a tick stays short.
     pub(super) fn sweep(&mut self, now: Millis, effects: &mut GroupEffects) {
         let mut tombstones = Vec::new();
+        let mut looked_at = 0;
         let mut reached = None;
         for (id, group) in self.durable.after(self.sweep_after.as_ref()) {
-            self.collect_expired(now, id, group, &mut tombstones);
-            if tombstones.len() >= self.settings.max_expired_per_tick {
-                reached = Some(id.clone());
+            if looked_at >= self.settings.max_swept_per_tick {
                 break;
             }
+            looked_at += 1 + group.offset_count();
+            reached = Some(id.clone());
+            self.collect_expired(now, id, group, &mut tombstones);
         }
+        let is_done = looked_at < self.settings.max_swept_per_tick;
         let interval = self.settings.offsets_retention_check_interval;
-        self.next_sweep = if reached.is_some() {
-            now
-        } else {
-            now + interval
-        };
-        self.sweep_after = reached;
+        self.next_sweep = if is_done { now + interval } else { now };
+        self.sweep_after = reached.filter(|_| !is_done);
         for tombstone in tombstones {
             self.step(now, effects).write(tombstone);
         }
@@ -196,27 +195,18 @@ impl Groups {
         group: &DurableGroup,
         tombstones: &mut Vec<Record>,
     ) {
-        let live = self.live.get(id);
-        let state = live.map_or(GroupState::Empty, |live| live.state());
-        if !matches!(state, GroupState::Empty | GroupState::Stable) {
+        let Some(kept) = self.kept_offsets(id) else {
             return;
-        }
-        let subscribed = live.map_or(Subscribed::NotByTopic, |live| live.subscribed());
-        if state == GroupState::Stable && subscribed == Subscribed::NotByTopic {
-            return;
-        }
+        };
         let empty_since = match &group.metadata {
-            Some(metadata) if state == GroupState::Empty && !metadata.protocol_type.is_empty() => {
+            Some(metadata) if kept == Subscribed::Nobody && !metadata.protocol_type.is_empty() => {
                 metadata.state_since
             }
             _ => None,
         };
         let before = tombstones.len();
-        for (topic, partitions) in group
-            .offsets
-            .iter()
-            .filter(|(topic, _)| !subscribed.includes(topic.as_str()))
-        {
+        let offsets = group.offsets.iter();
+        for (topic, partitions) in offsets.filter(|(topic, _)| !kept.includes(topic.as_str())) {
             for (partition, offset) in partitions {
                 if is_expired(offset, empty_since, now, &self.settings) {
                     tombstones.push(tombstone(id, topic, *partition));
@@ -224,8 +214,21 @@ impl Groups {
             }
         }
         let all_gone = tombstones.len() - before == group.offset_count();
-        if all_gone && live.is_none() && group.metadata.is_some() {
+        if all_gone && !self.live.contains_key(id) && group.metadata.is_some() {
             tombstones.push(Record::GroupTombstone { group: id.clone() });
+        }
+    }
+
+    /// Which offsets of a group retention does not touch; `None` for all of them: while the group rebalances, and
+    /// while it has members whose topics the broker does not know.
+    fn kept_offsets(&self, id: &GroupId) -> Option<Subscribed> {
+        let Some(live) = self.live.get(id) else {
+            return Some(Subscribed::Nobody);
+        };
+        match (live.state(), live.subscribed()) {
+            (GroupState::Empty, _) => Some(Subscribed::Nobody),
+            (GroupState::Stable, subscribed @ Subscribed::To(_)) => Some(subscribed),
+            _ => None,
         }
     }
 
@@ -253,19 +256,13 @@ impl Groups {
     /// Which subscriptions protect offsets from deletion.
     fn check_delete_offsets(&self, group: &GroupId) -> Result<Subscribed, ErrorCode> {
         super::admission::check_group_id(group)?;
-        let Some(live) = self.live.get(group) else {
-            let exists = self.durable.get(group.as_str()).is_some();
-            return if exists {
-                Ok(Subscribed::NotByTopic)
-            } else {
-                Err(ErrorCode::GroupIdNotFound)
-            };
-        };
-        match live.subscribed() {
-            Subscribed::NotByTopic if live.state() != GroupState::Empty => {
-                Err(ErrorCode::NonEmptyGroup)
-            }
-            subscribed => Ok(subscribed),
+        if !self.exists(group) {
+            return Err(ErrorCode::GroupIdNotFound);
+        }
+        match self.live.get(group).map(|live| live.subscribed()) {
+            None => Ok(Subscribed::Nobody),
+            Some(Subscribed::Unknown) => Err(ErrorCode::NonEmptyGroup),
+            Some(subscribed) => Ok(subscribed),
         }
     }
 

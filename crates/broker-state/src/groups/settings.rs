@@ -25,12 +25,12 @@ pub struct GroupSettings {
     pub max_groups: usize,
     /// Committed partitions per group; a commit beyond it is refused with `INVALID_COMMIT_OFFSET_SIZE`.
     pub max_offsets_per_group: usize,
-    /// The sum of one member's protocol metadata; a join beyond it is refused with `INVALID_REQUEST`.
+    /// The size of one member's protocols, names and metadata; a join beyond it is refused with `INVALID_REQUEST`.
     pub max_member_metadata_bytes: usize,
     /// The encoded size of a group's record; an assignment beyond it fails the rebalance with `UNKNOWN_SERVER_ERROR`, as in Kafka.
     pub max_group_record_bytes: usize,
-    /// Tombstones written by one expiry step; the rest follows in the next ticks.
-    pub max_expired_per_tick: usize,
+    /// Groups and offsets that one tick looks at when it expires offsets; the rest follows in the next ticks.
+    pub max_swept_per_tick: usize,
 }
 
 impl Default for GroupSettings {
@@ -48,7 +48,7 @@ impl Default for GroupSettings {
             max_offsets_per_group: 100_000,
             max_member_metadata_bytes: 1 << 20,
             max_group_record_bytes: 16 << 20,
-            max_expired_per_tick: 10_000,
+            max_swept_per_tick: 50_000,
         }
     }
 }

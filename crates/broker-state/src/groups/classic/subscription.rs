@@ -9,9 +9,11 @@ use super::{CONSUMER, ClassicGroup};
 /// Which topics the members of a group consume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::groups) enum Subscribed {
-    /// Not a consumer group, so there are no subscriptions to protect.
-    NotByTopic,
-    /// Some member's subscription cannot be read, so it may be any topic.
+    /// There are no members.
+    Nobody,
+    /// The members are no consumers; what they read is their own affair.
+    Unknown,
+    /// Some consumer's subscription cannot be read, so it may be any topic.
     Unreadable,
     To(BTreeSet<String>),
 }
@@ -20,8 +22,8 @@ impl Subscribed {
     /// Whether a member may be consuming `topic`.
     pub(in crate::groups) fn includes(&self, topic: &str) -> bool {
         match self {
-            Subscribed::NotByTopic => false,
-            Subscribed::Unreadable => true,
+            Subscribed::Nobody => false,
+            Subscribed::Unknown | Subscribed::Unreadable => true,
             Subscribed::To(topics) => topics.contains(topic),
         }
     }
@@ -29,8 +31,11 @@ impl Subscribed {
 
 impl ClassicGroup {
     pub(in crate::groups) fn subscribed(&self) -> Subscribed {
+        if self.members.is_empty() {
+            return Subscribed::Nobody;
+        }
         if self.protocol_type != CONSUMER {
-            return Subscribed::NotByTopic;
+            return Subscribed::Unknown;
         }
         let mut all = BTreeSet::new();
         for member in self.members.values() {

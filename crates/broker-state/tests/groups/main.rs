@@ -1,0 +1,10 @@
+//! The rules of consumer groups, told as stories; the language is described in `story.rs`.
+
+mod expiring;
+mod joining;
+mod offsets;
+mod restarting;
+mod static_members;
+mod staying;
+mod story;
+mod syncing;

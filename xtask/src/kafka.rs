@@ -1,0 +1,248 @@
+//! Apache Kafka as a peer: its jars by Maven, one broker in KRaft mode on loopback, its tools by main class.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::process::{self, Background};
+use crate::{TaskResult, probe, repository};
+
+pub const VERSION: &str = "4.3.1";
+const SCALA: &str = "2.13";
+/// Any 16 bytes in base64 will do; a broker's folder is thrown away after the run.
+const CLUSTER_ID: &str = "dGhhbHdlZy1pbnRlcm9wMQ";
+
+/// `cargo xtask kafka`: Apache Kafka on a free port until this process is stopped, for trying a client by hand.
+pub fn run(arguments: &[String]) -> TaskResult {
+    if !arguments.is_empty() {
+        return Err("usage: cargo xtask kafka".to_owned());
+    }
+    let folder = repository::scratch("kafka")?;
+    let mut broker = KafkaBroker::start(&Jars::fetch()?, folder.path(), &BrokerOptions::default())?;
+    println!(
+        "Apache Kafka {VERSION} at {} (pid {}), ready after {:.1} s",
+        broker.address,
+        broker.pid(),
+        broker.ready_after.as_secs_f64()
+    );
+    while !broker.has_ended() {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    Err("the broker ended".to_owned())
+}
+
+/// A folder with Kafka's jars and all they need.
+pub struct Jars {
+    libs: PathBuf,
+}
+
+impl Jars {
+    /// Takes them from the cache, or has Maven fetch them; two processes at once do it one after the other.
+    pub fn fetch() -> Result<Jars, String> {
+        let home = repository::cache()?.join(format!("kafka-{VERSION}"));
+        let say = |error: std::io::Error| format!("{}: {error}", home.display());
+        std::fs::create_dir_all(&home).map_err(say)?;
+        let lock = File::create(home.join("lock")).map_err(say)?;
+        lock.lock().map_err(say)?;
+        let libs = home.join("libs");
+        if libs.join(format!("kafka_{SCALA}-{VERSION}.jar")).exists()
+            && libs.join("slf4j-simple-1.7.36.jar").exists()
+        {
+            return Ok(Jars { libs });
+        }
+        eprintln!("fetching Apache Kafka {VERSION} with Maven");
+        let partial = home.join("libs.partial");
+        let _ = std::fs::remove_dir_all(&partial);
+        std::fs::write(home.join("pom.xml"), pom()).map_err(say)?;
+        process::output_of(
+            Command::new("mvn")
+                .args([
+                    "-q",
+                    "-B",
+                    "dependency:copy-dependencies",
+                    "-DincludeScope=runtime",
+                ])
+                .arg(format!("-DoutputDirectory={}", partial.display()))
+                .current_dir(&home),
+        )?;
+        let _ = std::fs::remove_dir_all(&libs);
+        std::fs::rename(&partial, &libs).map_err(say)?;
+        Ok(Jars { libs })
+    }
+
+    pub fn class_path(&self) -> String {
+        format!("{}/*", self.libs.display())
+    }
+
+    /// One of Kafka's tools, with a small heap and quiet logging.
+    pub fn tool(&self, main_class: &str) -> Command {
+        let mut command = Command::new("java");
+        command
+            .args([
+                "-Xmx256m",
+                "-XX:+UseSerialGC",
+                "-XX:TieredStopAtLevel=1",
+                "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",
+            ])
+            .args(["-cp", &self.class_path(), main_class]);
+        command
+    }
+
+    /// A load tool: as Kafka's own scripts start it, with the optimizing compiler.
+    pub fn load_tool(&self, main_class: &str) -> Command {
+        let mut command = Command::new("java");
+        command
+            .args([
+                "-Xmx512m",
+                "-XX:+UseG1GC",
+                "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",
+            ])
+            .args(["-cp", &self.class_path(), main_class]);
+        command
+    }
+}
+
+fn pom() -> String {
+    let dependency = |group: &str, artifact: &str, version: &str| {
+        format!(
+            "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version></dependency>\n"
+        )
+    };
+    let dependencies = [
+        dependency("org.apache.kafka", &format!("kafka_{SCALA}"), VERSION),
+        dependency("org.apache.kafka", "kafka-tools", VERSION),
+        dependency("org.slf4j", "slf4j-simple", "1.7.36"),
+    ];
+    format!(
+        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\"><modelVersion>4.0.0</modelVersion>\n\
+         <groupId>thalweg.interop</groupId><artifactId>libs</artifactId><version>1</version>\n\
+         <dependencies>\n{}</dependencies></project>\n",
+        dependencies.concat()
+    )
+}
+
+pub struct BrokerOptions {
+    /// Java's `-Xmx` and `-Xms`; Kafka's own script gives 1 GB.
+    pub heap: String,
+    /// Further lines of server.properties.
+    pub properties: Vec<(String, String)>,
+}
+
+impl Default for BrokerOptions {
+    fn default() -> Self {
+        BrokerOptions {
+            heap: "1g".to_owned(),
+            properties: Vec::new(),
+        }
+    }
+}
+
+/// One broker and controller in a process; killed when dropped.
+pub struct KafkaBroker {
+    process: Background,
+    pub address: SocketAddr,
+    pub ready_after: Duration,
+}
+
+impl KafkaBroker {
+    /// Formats `folder` if it is new and starts a broker on it, with Kafka's defaults except what one node on loopback needs.
+    pub fn start(
+        jars: &Jars,
+        folder: &Path,
+        options: &BrokerOptions,
+    ) -> Result<KafkaBroker, String> {
+        let [port, controller] = probe::free_ports::<2>()?;
+        let properties = folder.join("server.properties");
+        let text = server_properties(port, controller, &folder.join("data"), options);
+        std::fs::write(&properties, text)
+            .map_err(|error| format!("{}: {error}", properties.display()))?;
+        if !folder.join("data/meta.properties").exists() {
+            process::output_of(
+                jars.tool("kafka.tools.StorageTool")
+                    .args(["format", "-t", CLUSTER_ID, "-c"])
+                    .arg(&properties),
+            )?;
+        }
+        let start = Instant::now();
+        let log = folder.join("server.log");
+        let mut process = Background::start(
+            "Apache Kafka",
+            jars.broker_command(&options.heap).arg(&properties),
+            &log,
+        )?;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let ready = probe::wait_for_metadata(address, start, Duration::from_secs(90), || {
+            process.ended().is_some()
+        });
+        let ready_after =
+            ready.map_err(|error| format!("Apache Kafka: {error}\n{}", tail(&log)))?;
+        Ok(KafkaBroker {
+            process,
+            address,
+            ready_after,
+        })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.process.ended().is_some()
+    }
+
+    /// SIGTERM; Kafka closes its logs cleanly.
+    pub fn stop(&mut self) -> Result<(), String> {
+        self.process.stop(Duration::from_secs(60)).map(|_| ())
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+}
+
+impl Jars {
+    /// The JVM options of kafka-server-start.sh.
+    fn broker_command(&self, heap: &str) -> Command {
+        let mut command = Command::new("java");
+        command
+            .args([&format!("-Xmx{heap}"), &format!("-Xms{heap}")])
+            .args([
+                "-server",
+                "-XX:+UseG1GC",
+                "-XX:MaxGCPauseMillis=20",
+                "-XX:InitiatingHeapOccupancyPercent=35",
+            ])
+            .args([
+                "-XX:+ExplicitGCInvokesConcurrent",
+                "-Djava.awt.headless=true",
+                "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            ])
+            .args(["-cp", &self.class_path(), "kafka.Kafka"]);
+        command
+    }
+}
+
+fn server_properties(port: u16, controller: u16, data: &Path, options: &BrokerOptions) -> String {
+    let mut text = format!(
+        "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
+         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+         advertised.listeners=PLAINTEXT://127.0.0.1:{port}\ncontroller.listener.names=CONTROLLER\n\
+         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\nlog.dirs={}\n\
+         offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
+         share.coordinator.state.topic.replication.factor=1\nshare.coordinator.state.topic.min.isr=1\n\
+         group.initial.rebalance.delay.ms=0\n",
+        data.display()
+    );
+    for (key, value) in &options.properties {
+        text.push_str(&format!("{key}={value}\n"));
+    }
+    text
+}
+
+fn tail(log: &Path) -> String {
+    process::last_lines(&std::fs::read_to_string(log).unwrap_or_default(), 15)
+}
