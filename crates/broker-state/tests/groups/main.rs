@@ -3,6 +3,8 @@
 mod expiring;
 mod joining;
 mod offsets;
+mod random;
+mod recording;
 mod restarting;
 mod static_members;
 mod staying;
