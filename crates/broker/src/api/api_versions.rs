@@ -1,0 +1,109 @@
+//! ApiVersions, key 18, v0–4: what this broker serves.
+//! v3 flexible body, features · the response header is v0 always (KIP-511) · an unknown version is answered in v0.
+
+use wire::api_versions::{ApiVersion, Request, Response};
+use wire::{ApiKey, ErrorCode};
+
+use super::{Answer, Api, Call, served};
+use crate::connection::Connection;
+
+pub const API: Api = Api::all(ApiKey::ApiVersions, 0, 4);
+
+/// Answers any version, the unknown ones with what would have been understood.
+pub fn answer(_: &Connection, call: &Call<'_>) -> Result<Answer, String> {
+    let correlation_id = call.header.correlation_id;
+    let version = call.header.api_version;
+    if !API.versions.contains(&version) {
+        // The body of a version from the future is not looked at.
+        let response = Response {
+            error_code: ErrorCode::UnsupportedVersion.code(),
+            api_keys: only_this(),
+            ..Response::default()
+        };
+        return Ok(Answer::new(wire::encode_response(
+            ApiKey::ApiVersions,
+            0,
+            correlation_id,
+            &response,
+        )));
+    }
+    let request = Request::decode(&mut call.body.clone(), version)
+        .map_err(|error| format!("ApiVersions v{version}: {error}"))?;
+    let error = if version >= 3 && !is_valid_client(&request) {
+        ErrorCode::InvalidRequest
+    } else {
+        ErrorCode::None
+    };
+    let response = Response {
+        error_code: error.code(),
+        api_keys: all(),
+        finalized_features_epoch: 0,
+        ..Response::default()
+    };
+    Ok(Answer::new(wire::encode_response(
+        ApiKey::ApiVersions,
+        version,
+        correlation_id,
+        &response,
+    )))
+}
+
+/// Source: KIP-511, the names are letters, digits, dots and hyphens with an alphanumeric at each end.
+fn is_valid_client(request: &Request<'_>) -> bool {
+    let is_valid = |name: &str| {
+        let alphanumeric = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+        let bytes = name.as_bytes();
+        alphanumeric(bytes.first())
+            && alphanumeric(bytes.last())
+            && bytes
+                .iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
+    };
+    is_valid(request.client_software_name) && is_valid(request.client_software_version)
+}
+
+fn all() -> Vec<ApiVersion> {
+    let entry = |api: &Api| ApiVersion {
+        api_key: api.key as i16,
+        min_version: api.advertised_from,
+        max_version: *api.versions.end(),
+    };
+    served().iter().map(entry).collect()
+}
+
+fn only_this() -> Vec<ApiVersion> {
+    all()
+        .into_iter()
+        .filter(|entry| entry.api_key == ApiKey::ApiVersions as i16)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named<'a>(name: &'a str, version: &'a str) -> Request<'a> {
+        Request {
+            client_software_name: name,
+            client_software_version: version,
+        }
+    }
+
+    #[test]
+    fn client_names_follow_kip_511() {
+        assert!(is_valid_client(&named("apache-kafka-java", "4.3.1")));
+        assert!(is_valid_client(&named("librdkafka", "v2.12.1")));
+        assert!(!is_valid_client(&named("", "1")));
+        assert!(!is_valid_client(&named("-x", "1")));
+        assert!(!is_valid_client(&named("a b", "1")));
+    }
+
+    #[test]
+    fn produce_is_advertised_from_0_so_that_librdkafka_compresses() {
+        let produce = all()
+            .into_iter()
+            .find(|entry| entry.api_key == 0)
+            .expect("produce is served");
+        assert_eq!((produce.min_version, produce.max_version), (0, 13));
+    }
+}

@@ -1,0 +1,40 @@
+//! DescribeCluster, key 60, v0–2: the cluster's id and its one broker, at the address by which the client reached it.
+//! v1 endpoint type (KIP-919) · v2 fenced brokers.
+
+use wire::describe_cluster::{Broker, Request, Response};
+use wire::{ApiKey, ErrorCode};
+
+use super::{Api, Call};
+use crate::connection::Connection;
+use crate::settings::NODE_ID;
+
+pub const API: Api = Api::all(ApiKey::DescribeCluster, 0, 2);
+
+/// Brokers rather than controllers (KIP-919).
+const BROKER_ENDPOINTS: i8 = 1;
+/// "Not asked for".
+const NO_OPERATIONS: i32 = i32::MIN;
+
+pub async fn handle(connection: &Connection, request: Request, call: &Call<'_>) -> Response<'static> {
+    if call.header.api_version >= 1 && request.endpoint_type != BROKER_ENDPOINTS {
+        return Response {
+            error_code: ErrorCode::MismatchedEndpointType.code(),
+            error_message: Some("this is a broker, not a controller".into()),
+            ..Response::default()
+        };
+    }
+    let (host, port) = connection.core.address_for(connection.local);
+    let broker = Broker { broker_id: NODE_ID, host: host.into(), port: i32::from(port), ..Default::default() };
+    Response {
+        endpoint_type: BROKER_ENDPOINTS,
+        cluster_id: connection.core.cluster_id.clone().into(),
+        controller_id: NODE_ID,
+        brokers: vec![broker],
+        cluster_authorized_operations: if request.include_cluster_authorized_operations { ALL_CLUSTER_OPERATIONS } else { NO_OPERATIONS },
+        ..Response::default()
+    }
+}
+
+/// Without access control everybody may do everything: a bit per operation that a cluster knows
+/// (create 5, alter 7, describe 8, cluster action 9, describe configs 10, alter configs 11, idempotent write 12).
+const ALL_CLUSTER_OPERATIONS: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;

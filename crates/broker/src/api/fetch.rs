@@ -1,0 +1,233 @@
+//! Fetch, key 1, v4–18: reads record batches, waiting for them if asked to.
+//! v4 isolation · v7 sessions (KIP-227) · v9 leader epoch · v11 rack · v12 flexible · v13 topic ids · v15 replica state · v18 high watermark.
+//! The first batch is whole even if it is larger than the limit (KIP-74); records are empty rather than null, which librdkafka refuses.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_state::fetch_sessions::{
+    FetchContext, FetchPartition, FetchSessionRequest, FetchTopic, PartitionFetch, PartitionOutcome,
+};
+use broker_state::step::Millis;
+use log::Isolation;
+use wire::fetch::{PartitionData, Request, Response, TopicResponse};
+use wire::{ApiKey, ErrorCode, Records, Segment};
+
+use super::{Answer, Api, Call, check_version};
+use crate::cluster::ClusterImage;
+use crate::connection::Connection;
+use crate::entropy;
+use crate::partition::Partition;
+
+mod read;
+
+use read::{Bounds, Read, ReadAll, Wanted, read_all};
+
+pub const API: Api = Api::all(ApiKey::Fetch, 4, 18);
+
+/// Since this version topics are named by their ids.
+const BY_ID: i16 = 13;
+/// The longest that a fetch is held, whatever the client asks.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+const READ_COMMITTED: i8 = 1;
+
+/// Reads the request, waits, and encodes the answer with its records in place.
+///
+/// # Errors
+/// A sentence for the log, when the request cannot be read.
+pub async fn answer(connection: &Connection, call: &Call<'_>) -> Result<Answer, String> {
+    let version = call.header.api_version;
+    check_version(&API, version)?;
+    let request = Request::decode(&mut call.body.clone(), version)
+        .map_err(|error| format!("Fetch v{version}: {error}"))?;
+    let core = &connection.core;
+    let bounds = bounds(&request, core.limits.fetch_bytes);
+    let begun = core
+        .fetch_sessions
+        .lock()
+        .begin(session_request(request, version), Millis(core.now_ms()));
+    let context = match begun {
+        Ok(context) => context,
+        Err(error) => {
+            return Ok(encode(
+                call,
+                &Response {
+                    error_code: error.code(),
+                    ..Response::default()
+                },
+                None,
+            ));
+        }
+    };
+    let image = core.image();
+    let wanted: Vec<Wanted> = context
+        .partitions
+        .iter()
+        .map(|(partition, fetch)| find(&image, partition, fetch))
+        .collect();
+    let ReadAll { reads, memory } = read_all(core, &wanted, &bounds).await;
+    let outcomes: Vec<PartitionOutcome> = reads.iter().map(outcome).collect();
+    let entropy = entropy::bytes().map_or(0, |bytes| {
+        u64::from_be_bytes(bytes[..8].try_into().expect("eight bytes"))
+    });
+    let answer =
+        core.fetch_sessions
+            .lock()
+            .finish(&context, &outcomes, Millis(core.now_ms()), entropy);
+    let mut response = Response {
+        error_code: answer.error.code(),
+        session_id: answer.session_id,
+        ..Response::default()
+    };
+    if answer.error == ErrorCode::None {
+        response.responses = respond(&context, reads, &answer.included);
+    }
+    Ok(encode(call, &response, memory))
+}
+
+fn encode(
+    call: &Call<'_>,
+    response: &Response<'_>,
+    memory: Option<tokio::sync::OwnedSemaphorePermit>,
+) -> Answer {
+    let (version, correlation_id) = (call.header.api_version, call.header.correlation_id);
+    Answer::with_memory(
+        wire::encode_response(ApiKey::Fetch, version, correlation_id, response),
+        memory,
+    )
+}
+
+fn bounds(request: &Request<'_>, most: usize) -> Bounds {
+    let positive = |value: i32| u64::try_from(value).unwrap_or(0);
+    Bounds {
+        max_wait: Duration::from_millis(positive(request.max_wait_ms)).min(LONGEST_WAIT),
+        min_bytes: positive(request.min_bytes),
+        max_bytes: positive(request.max_bytes).min(most as u64),
+        isolation: match request.isolation_level {
+            READ_COMMITTED => Isolation::ReadCommitted,
+            _ => Isolation::ReadUncommitted,
+        },
+    }
+}
+
+fn session_request(request: Request<'_>, version: i16) -> FetchSessionRequest {
+    let by_id = version >= BY_ID;
+    let name = |name: &str, id: wire::Uuid| {
+        if by_id {
+            FetchTopic::Id(id)
+        } else {
+            FetchTopic::Name(Arc::from(name))
+        }
+    };
+    let mut partitions = Vec::new();
+    for topic in &request.topics {
+        let topic_name = name(topic.topic, topic.topic_id);
+        for wanted in &topic.partitions {
+            let fetch = PartitionFetch {
+                fetch_offset: wanted.fetch_offset,
+                partition_max_bytes: wanted.partition_max_bytes,
+                current_leader_epoch: wanted.current_leader_epoch,
+                last_fetched_epoch: wanted.last_fetched_epoch,
+                log_start_offset: wanted.log_start_offset,
+            };
+            partitions.push((
+                FetchPartition {
+                    topic: topic_name.clone(),
+                    partition: wanted.partition,
+                },
+                fetch,
+            ));
+        }
+    }
+    let mut forgotten = Vec::new();
+    for topic in &request.forgotten_topics_data {
+        let topic_name = name(topic.topic, topic.topic_id);
+        forgotten.extend(topic.partitions.iter().map(|&partition| FetchPartition {
+            topic: topic_name.clone(),
+            partition,
+        }));
+    }
+    FetchSessionRequest {
+        session_id: request.session_id,
+        session_epoch: request.session_epoch,
+        uses_topic_ids: by_id,
+        partitions,
+        forgotten,
+    }
+}
+
+fn find(image: &ClusterImage, named: &FetchPartition, fetch: &PartitionFetch) -> Wanted {
+    let (topic, unknown) = match &named.topic {
+        FetchTopic::Name(name) => (image.topic(name), ErrorCode::UnknownTopicOrPartition),
+        FetchTopic::Id(id) => (image.topic_by_id(*id), ErrorCode::UnknownTopicId),
+    };
+    let partition: Result<Arc<Partition>, ErrorCode> = match topic {
+        None => Err(unknown),
+        Some(topic) => topic
+            .partition(named.partition)
+            .cloned()
+            .ok_or(ErrorCode::UnknownTopicOrPartition),
+    };
+    Wanted {
+        partition,
+        offset: fetch.fetch_offset,
+        max_bytes: fetch.partition_max_bytes,
+        current_leader_epoch: fetch.current_leader_epoch,
+    }
+}
+
+fn outcome(read: &Read) -> PartitionOutcome {
+    PartitionOutcome {
+        has_records: !read.records.is_empty(),
+        has_error: read.error != ErrorCode::None,
+        high_watermark: read.high_watermark,
+        log_start_offset: read.log_start,
+    }
+}
+
+/// The partitions that are in the answer, put together by topic as they come.
+fn respond(
+    context: &FetchContext,
+    reads: Vec<Read>,
+    included: &[bool],
+) -> Vec<TopicResponse<'static>> {
+    let mut topics: Vec<TopicResponse<'static>> = Vec::new();
+    let mut last: Option<&FetchTopic> = None;
+    let parts = context.partitions.iter().zip(reads).zip(included);
+    for (((named, _), read), _) in parts.filter(|(_, included)| **included) {
+        if last != Some(&named.topic) {
+            last = Some(&named.topic);
+            topics.push(match &named.topic {
+                FetchTopic::Name(name) => TopicResponse {
+                    topic: name.to_string().into(),
+                    ..Default::default()
+                },
+                FetchTopic::Id(id) => TopicResponse {
+                    topic_id: *id,
+                    ..Default::default()
+                },
+            });
+        }
+        let topic = topics.last_mut().expect("pushed above");
+        topic
+            .partitions
+            .push(respond_partition(named.partition, read));
+    }
+    topics
+}
+
+fn respond_partition(partition_index: i32, read: Read) -> PartitionData {
+    let mut records = Records::new();
+    for part in read.records {
+        records.push(Segment::Bytes(part));
+    }
+    PartitionData {
+        partition_index,
+        error_code: read.error.code(),
+        high_watermark: read.high_watermark,
+        last_stable_offset: read.last_stable_offset,
+        log_start_offset: read.log_start,
+        records,
+        ..Default::default()
+    }
+}

@@ -1,0 +1,311 @@
+//! Produce, key 0, v3–13 (advertised from 0, or librdkafka stops compressing: KAFKA-18659): appends record batches.
+//! v3 batches of format v2 · v5 log start · v8 record errors · v9 flexible · v12 transactions v2 · v13 topic ids.
+//! `acks=0` is never answered; an error then closes the connection, as Kafka does.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot::Receiver;
+use wire::produce::{PartitionResponse, Request, Response, TopicResponse};
+use wire::records::CheckedBatch;
+use wire::{ApiKey, ErrorCode, Uuid};
+
+use super::{Answer, Api, Call, check_version};
+use crate::cluster::{ClusterImage, Topic};
+use crate::connection::Connection;
+use crate::partition::Owner;
+use crate::shard::{AppendItem, AppendOutcome, Event, Reply};
+
+pub const API: Api = Api {
+    key: ApiKey::Produce,
+    versions: 3..=13,
+    advertised_from: 0,
+};
+
+/// A request whose batches are on their way through the shards.
+pub struct PendingProduce {
+    version: i16,
+    correlation_id: i32,
+    is_answered: bool,
+    topics: Vec<PendingTopic>,
+    parts: Vec<Part>,
+}
+
+struct PendingTopic {
+    name: String,
+    id: Uuid,
+    partitions: Vec<(i32, PendingPartition)>,
+}
+
+enum PendingPartition {
+    Done(AppendOutcome),
+    /// The outcome at `item` of the answer of `part`.
+    Asked {
+        part: usize,
+        item: usize,
+    },
+}
+
+/// What one shard was asked.
+struct Part {
+    shard: usize,
+    items: Vec<AppendItem>,
+    receiver: Option<Receiver<Vec<AppendOutcome>>>,
+    outcomes: Option<Vec<AppendOutcome>>,
+}
+
+/// Reads the request and hands its batches to their shards, in the order in which requests came.
+///
+/// # Errors
+/// A sentence for the log, when the request cannot be read.
+pub fn start(connection: &Connection, call: &Call<'_>) -> Result<PendingProduce, String> {
+    let version = call.header.api_version;
+    check_version(&API, version)?;
+    let request = Request::decode(&mut call.body.clone(), version)
+        .map_err(|error| format!("Produce v{version}: {error}"))?;
+    let image = connection.core.image();
+    let mut pending = PendingProduce {
+        version,
+        correlation_id: call.header.correlation_id,
+        is_answered: request.acks != 0,
+        topics: Vec::with_capacity(request.topic_data.len()),
+        parts: Vec::new(),
+    };
+    let refusal = refuse_request(&request);
+    for data in &request.topic_data {
+        let topic = find_topic(&image, version, data.name, data.topic_id);
+        let mut partitions = Vec::with_capacity(data.partition_data.len());
+        for partition in &data.partition_data {
+            let outcome = match (&refusal, topic) {
+                (Some(refusal), _) => PendingPartition::Done(refusal.clone()),
+                (None, Err(error)) => {
+                    PendingPartition::Done(AppendOutcome::refused(error, error.message()))
+                }
+                (None, Ok(topic)) => pending.admit(
+                    topic,
+                    partition.index,
+                    partition.records.map(|records| call.share(records)),
+                ),
+            };
+            partitions.push((partition.index, outcome));
+        }
+        let name = topic.map_or_else(|_| data.name.to_owned(), |topic| topic.name.to_string());
+        pending.topics.push(PendingTopic {
+            name,
+            id: data.topic_id,
+            partitions,
+        });
+    }
+    pending.send(connection);
+    Ok(pending)
+}
+
+fn refuse_request(request: &Request<'_>) -> Option<AppendOutcome> {
+    if !matches!(request.acks, -1..=1) {
+        return Some(AppendOutcome::refused(
+            ErrorCode::InvalidRequiredAcks,
+            format!("acks is -1, 0 or 1, not {}", request.acks),
+        ));
+    }
+    request
+        .transactional_id
+        .map(|_| AppendOutcome::refused(ErrorCode::InvalidTxnState, "transactions are not served"))
+}
+
+fn find_topic<'a>(
+    image: &'a ClusterImage,
+    version: i16,
+    name: &str,
+    id: Uuid,
+) -> Result<&'a Arc<Topic>, ErrorCode> {
+    if version >= 13 {
+        return image.topic_by_id(id).ok_or(ErrorCode::UnknownTopicId);
+    }
+    image.topic(name).ok_or(ErrorCode::UnknownTopicOrPartition)
+}
+
+impl PendingProduce {
+    /// Checks one batch and queues it for its shard.
+    fn admit(
+        &mut self,
+        topic: &Topic,
+        index: i32,
+        records: Option<bytes::Bytes>,
+    ) -> PendingPartition {
+        match check(topic, index, records) {
+            Ok(item) => {
+                let Owner::Shard { shard, .. } = item.partition.owner else {
+                    unreachable!("check refuses partitions without a shard")
+                };
+                let part = self.part_for(shard);
+                self.parts[part].items.push(item);
+                PendingPartition::Asked {
+                    part,
+                    item: self.parts[part].items.len() - 1,
+                }
+            }
+            Err(refusal) => PendingPartition::Done(refusal),
+        }
+    }
+
+    fn part_for(&mut self, shard: usize) -> usize {
+        self.parts
+            .iter()
+            .position(|part| part.shard == shard)
+            .unwrap_or_else(|| {
+                self.parts.push(Part {
+                    shard,
+                    items: Vec::new(),
+                    receiver: None,
+                    outcomes: None,
+                });
+                self.parts.len() - 1
+            })
+    }
+
+    fn send(&mut self, connection: &Connection) {
+        for part in &mut self.parts {
+            let items = std::mem::take(&mut part.items);
+            let bytes: usize = items.iter().map(|item| item.batch.bytes().len()).sum();
+            connection
+                .core
+                .metrics
+                .records_in_bytes
+                .inc_by(bytes as u64);
+            let (reply, receiver) = Reply::channel();
+            part.receiver = Some(receiver);
+            connection.core.shards[part.shard].send(Event::Append { items, reply });
+        }
+    }
+
+    /// Waits until every shard has answered. Safe to cancel.
+    pub async fn ready(&mut self) {
+        for part in &mut self.parts {
+            if let Some(receiver) = &mut part.receiver {
+                part.outcomes = receiver.await.ok();
+                part.receiver = None;
+            }
+        }
+    }
+
+    /// Whether every shard has answered.
+    pub fn is_ready(&mut self) -> bool {
+        self.parts.iter_mut().all(|part| {
+            let Some(receiver) = &mut part.receiver else {
+                return true;
+            };
+            match receiver.try_recv() {
+                Ok(outcomes) => {
+                    part.outcomes = Some(outcomes);
+                    part.receiver = None;
+                    true
+                }
+                Err(tokio::sync::oneshot::error::TryRecvError::Closed) => true,
+                Err(tokio::sync::oneshot::error::TryRecvError::Empty) => false,
+            }
+        })
+    }
+
+    /// The answer; `None` when the connection must be closed instead. `Some(None)`: nothing is to be said.
+    pub fn finish(self, _: &Connection) -> Option<Option<Answer>> {
+        let mut parts = Vec::with_capacity(self.parts.len());
+        for part in self.parts {
+            // A shard that has ended answers nothing, and neither do we.
+            parts.push(part.outcomes?);
+        }
+        let mut has_error = false;
+        let mut respond = |index: i32, pending: PendingPartition| {
+            let outcome = match pending {
+                PendingPartition::Done(outcome) => outcome,
+                PendingPartition::Asked { part, item } => parts[part][item].clone(),
+            };
+            has_error |= outcome.error != ErrorCode::None;
+            respond_partition(index, outcome)
+        };
+        let mut responses = Vec::with_capacity(self.topics.len());
+        for PendingTopic {
+            name,
+            id,
+            partitions,
+        } in self.topics
+        {
+            let partition_responses = partitions
+                .into_iter()
+                .map(|(index, pending)| respond(index, pending))
+                .collect();
+            responses.push(TopicResponse {
+                name: name.into(),
+                topic_id: id,
+                partition_responses,
+            });
+        }
+        if !self.is_answered {
+            return (!has_error).then_some(None);
+        }
+        let response = Response {
+            responses,
+            ..Response::default()
+        };
+        Some(Some(Answer::new(wire::encode_response(
+            ApiKey::Produce,
+            self.version,
+            self.correlation_id,
+            &response,
+        ))))
+    }
+}
+
+/// Everything that can be refused before the shard is asked.
+fn check(
+    topic: &Topic,
+    index: i32,
+    records: Option<bytes::Bytes>,
+) -> Result<AppendItem, AppendOutcome> {
+    let unknown = || {
+        AppendOutcome::refused(
+            ErrorCode::UnknownTopicOrPartition,
+            format!("{} has no partition {index}", topic.name),
+        )
+    };
+    let partition = topic.partition(index).ok_or_else(unknown)?;
+    if topic.is_internal || partition.owner == Owner::Coordinator {
+        let text = format!(
+            "{} belongs to the broker and takes no records from clients",
+            topic.name
+        );
+        return Err(AppendOutcome::refused(
+            ErrorCode::InvalidTopicException,
+            text,
+        ));
+    }
+    let records =
+        records.ok_or_else(|| AppendOutcome::refused(ErrorCode::InvalidRecord, "no records"))?;
+    let batch =
+        CheckedBatch::check(records, topic.settings.max_message_bytes).map_err(|error| {
+            AppendOutcome::refused(
+                error.error_code(),
+                format!("{}-{index}: {error}", topic.name),
+            )
+        })?;
+    if batch.header().is_transactional() || batch.header().is_control() {
+        return Err(AppendOutcome::refused(
+            ErrorCode::InvalidTxnState,
+            "transactions are not served",
+        ));
+    }
+    Ok(AppendItem {
+        partition: Arc::clone(partition),
+        batch,
+    })
+}
+
+fn respond_partition(index: i32, outcome: AppendOutcome) -> PartitionResponse<'static> {
+    PartitionResponse {
+        index,
+        error_code: outcome.error.code(),
+        base_offset: outcome.base_offset,
+        log_append_time_ms: outcome.log_append_time,
+        log_start_offset: outcome.log_start,
+        error_message: outcome.message.map(Into::into),
+        ..Default::default()
+    }
+}

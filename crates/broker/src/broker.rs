@@ -1,0 +1,470 @@
+//! Starts a broker, tells about it, and stops it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use broker_state::configs::BrokerConfig;
+use broker_state::fetch_sessions::{FetchSessionLimits, FetchSessions};
+use broker_state::groups::GroupSettings;
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use wire::ApiKey;
+
+use crate::api;
+use crate::cluster::{CONSUMER_OFFSETS, Cluster, Topic};
+use crate::controller::{Controller, ControllerHandle, World};
+use crate::coordinator::{Coordinator, CoordinatorHandle, GroupOverview};
+use crate::core::Core;
+use crate::data::Data;
+use crate::entropy;
+use crate::error::StartError;
+use crate::listener;
+use crate::metrics::{GroupLag, Metrics, SERIES_CAP, TopicSize};
+use crate::partition::{Owner, Partition};
+use crate::settings::{BrokerSettings, Limits};
+use crate::shard::{self, Event, Fatal, OnFatal, Reply, Shard};
+use crate::sync_pool::SyncPool;
+
+/// Threads that sync files: 128 dirty files took 7.5 ms from 32 threads.
+const SYNC_THREADS: usize = 32;
+/// How long connections may take to finish what they are at when the broker stops.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// A running broker; `shutdown` stops it cleanly.
+pub struct Broker {
+    core: Arc<Core>,
+    addresses: Vec<SocketAddr>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    failure: watch::Receiver<Option<Arc<Fatal>>>,
+}
+
+/// What a broker holds, for a page or a log line.
+#[derive(Clone, Debug)]
+pub struct Overview {
+    pub topics: Vec<TopicOverview>,
+    pub groups: Vec<GroupOverview>,
+    pub lags: Vec<GroupLag>,
+}
+
+/// What a group has not read of a topic.
+#[derive(Default)]
+struct Behind {
+    records: i64,
+    partitions: Vec<(Arc<Partition>, i64)>,
+}
+
+impl Behind {
+    fn add(&mut self, partition: &Arc<Partition>, offset: i64) {
+        let records = partition
+            .view()
+            .high_watermark
+            .0
+            .saturating_sub(offset)
+            .max(0);
+        self.records += records;
+        if records > 0 {
+            self.partitions.push((Arc::clone(partition), offset));
+        }
+    }
+
+    /// The age of the oldest record that was not read.
+    fn seconds(&self, now_ms: i64) -> Option<f64> {
+        if self.records == 0 {
+            return Some(0.0);
+        }
+        let times = self
+            .partitions
+            .iter()
+            .filter_map(|(partition, offset)| timestamp_at(partition, *offset));
+        times
+            .min()
+            .map(|oldest| now_ms.saturating_sub(oldest).max(0) as f64 / 1000.0)
+    }
+}
+
+/// What a topic holds.
+#[derive(Clone, Debug)]
+pub struct TopicOverview {
+    pub name: Arc<str>,
+    pub is_internal: bool,
+    pub partitions: usize,
+    pub records: i64,
+    pub bytes: u64,
+}
+
+impl Broker {
+    /// Opens the data, replays what is in it, listens, and answers.
+    ///
+    /// # Errors
+    /// Everything that keeps a broker from starting, with what to do about it. Nothing stays open.
+    pub async fn start(settings: BrokerSettings) -> Result<Self, StartError> {
+        let BrokerSettings {
+            storage,
+            listen,
+            advertised,
+            broker_config,
+            limits,
+            clock,
+            shards,
+            disk,
+        } = settings;
+        refuse_open_network(&listen)?;
+        let data = Data::open(&storage, disk)?;
+        let listeners = bind_all(&listen)?;
+        let addresses = listeners
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok())
+            .collect();
+        let entropy = entropy::uuid().ok_or_else(|| StartError::Randomness {
+            reason: "getrandom failed".to_owned(),
+        })?;
+        let cluster_id = data.cluster_id(entropy)?;
+        let config = static_config(&broker_config)?;
+
+        let (failed, failure) = watch::channel(None);
+        let on_fatal: OnFatal = Arc::new(move |fatal| {
+            tracing::error!(error = %fatal, "the broker stops");
+            failed.send_replace(Some(Arc::new(fatal)));
+        });
+        let syncs = Arc::new(SyncPool::new(SYNC_THREADS));
+        let keys: Vec<ApiKey> = api::served().iter().map(|api| api.key).collect();
+        let metrics = Arc::new(Metrics::new(&keys));
+        let now_ms = clock.now_ms();
+
+        let coordinator = Coordinator::open(
+            &data,
+            group_settings(&config, &limits),
+            Arc::clone(&syncs),
+            now_ms,
+        )?;
+        let mut controller =
+            Controller::open(&data, config, limits.partitions, Arc::clone(&syncs), now_ms)?;
+        controller.ensure_internal_topic(CONSUMER_OFFSETS, entropy, now_ms)?;
+
+        let mut threads = Vec::new();
+        let mut shard_handles = Vec::new();
+        for index in 0..shard_count(shards) {
+            let shard = Shard::new(index, Arc::clone(data.disk()), Arc::clone(&syncs));
+            let name = format!("shard-{index}");
+            let (handle, thread) = shard::spawn(
+                shard,
+                name,
+                clock.clone(),
+                Arc::clone(&metrics),
+                on_fatal.clone(),
+            );
+            shard_handles.push(handle);
+            threads.push(thread);
+        }
+        let cluster = Arc::new(Cluster::default());
+        let coordinator_handle = CoordinatorHandle::new();
+        let offsets = coordinator_partition(&controller, &coordinator);
+        let controller_handle = ControllerHandle::new();
+        let mut world = World {
+            root: data.root().to_owned(),
+            cluster: Arc::clone(&cluster),
+            shards: shard_handles.clone(),
+            coordinator: coordinator_handle.clone(),
+            offsets: Arc::clone(&offsets),
+        };
+        controller.open_all(&mut world)?;
+        threads.push(coordinator.spawn(
+            coordinator_handle.clone(),
+            offsets,
+            clock.clone(),
+            on_fatal.clone(),
+        ));
+        threads.push(controller.spawn(controller_handle.clone(), world, clock.clone(), on_fatal));
+
+        let core = Arc::new(Core {
+            cluster_id,
+            data,
+            cluster,
+            controller: controller_handle,
+            coordinator: coordinator_handle,
+            shards: shard_handles,
+            fetch_sessions: Mutex::new(FetchSessions::new(FetchSessionLimits {
+                sessions: limits.fetch_sessions,
+                ..FetchSessionLimits::default()
+            })),
+            request_memory: Arc::new(Semaphore::new(kibibytes(
+                limits.request_memory_bytes.max(limits.frame_bytes),
+            ))),
+            response_memory: Arc::new(Semaphore::new(kibibytes(limits.response_memory_bytes))),
+            connections: Arc::new(Semaphore::new(limits.connections)),
+            limits,
+            advertised,
+            clock,
+            metrics,
+            stopping: watch::channel(false).0,
+            is_ready: AtomicBool::new(true),
+        });
+        for listener in listeners {
+            tokio::spawn(listener::accept(listener, Arc::clone(&core)));
+        }
+        Ok(Self {
+            core,
+            addresses,
+            threads: Mutex::new(threads),
+            failure,
+        })
+    }
+
+    /// Every address that Kafka clients can connect to.
+    pub fn kafka_addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    pub fn cluster_id(&self) -> &str {
+        &self.core.cluster_id
+    }
+
+    /// Whether requests are served: false while the broker stops or after its disk has failed.
+    pub fn is_ready(&self) -> bool {
+        self.core.is_ready() && self.failure.borrow().is_none()
+    }
+
+    /// Ends when the broker cannot go on, with the reason; never ends otherwise.
+    pub async fn failed(&self) -> Arc<Fatal> {
+        let mut failure = self.failure.clone();
+        let found = failure
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|fatal| fatal.clone());
+        match found {
+            Some(fatal) => fatal,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Topics with their sizes, groups with their lag, as of now.
+    pub async fn overview(&self) -> Overview {
+        let topics = self.topics();
+        let groups = self.core.coordinator.inspect().await;
+        let lags = self.lags(&groups).await;
+        Overview {
+            topics,
+            groups,
+            lags,
+        }
+    }
+
+    fn topics(&self) -> Vec<TopicOverview> {
+        let image = self.core.image();
+        let overview = |topic: &Arc<Topic>| {
+            let views: Vec<_> = topic
+                .partitions
+                .iter()
+                .map(|partition| partition.view())
+                .collect();
+            TopicOverview {
+                name: Arc::clone(&topic.name),
+                is_internal: topic.is_internal,
+                partitions: views.len(),
+                records: views
+                    .iter()
+                    .map(|view| view.high_watermark - view.log_start)
+                    .sum(),
+                bytes: views.iter().map(|view| view.size_bytes.0).sum(),
+            }
+        };
+        image.topics().into_iter().map(overview).collect()
+    }
+
+    async fn lags(&self, groups: &[GroupOverview]) -> Vec<GroupLag> {
+        let image = self.core.image();
+        let now_ms = self.core.now_ms();
+        let mut behind: BTreeMap<(Arc<str>, Arc<str>), Behind> = BTreeMap::new();
+        for group in groups {
+            for (name, index, offset) in &group.offsets {
+                let topic = image.topic(name);
+                if let Some(partition) = topic.and_then(|topic| topic.partition(*index)) {
+                    let key = (Arc::clone(&group.group), Arc::clone(name));
+                    behind.entry(key).or_default().add(partition, *offset);
+                }
+            }
+        }
+        let measure = move || {
+            let lags = behind.into_iter().take(SERIES_CAP);
+            lags.map(|((group, topic), behind)| GroupLag {
+                group,
+                topic,
+                records: behind.records,
+                seconds: behind.seconds(now_ms),
+            })
+            .collect()
+        };
+        // Looking up when a record was made reads the log.
+        tokio::task::spawn_blocking(measure)
+            .await
+            .unwrap_or_default()
+    }
+
+    /// All metrics in the Prometheus text format.
+    pub async fn metrics_text(&self) -> String {
+        let Overview { topics, lags, .. } = self.overview().await;
+        let sizes = topics.into_iter().map(|topic| TopicSize {
+            topic: topic.name,
+            partitions: topic.partitions,
+            bytes: topic.bytes,
+        });
+        self.core.metrics.text(&sizes.collect::<Vec<_>>(), &lags)
+    }
+
+    /// Stops accepting, lets connections finish, syncs and closes everything. Calling it again does nothing.
+    pub async fn shutdown(&self) {
+        self.core.is_ready.store(false, Ordering::Release);
+        self.core.stopping.send_replace(true);
+        let all = u32::try_from(self.core.limits.connections).unwrap_or(u32::MAX);
+        // Whoever does not finish in time is cut off: what was acknowledged is durable already.
+        let _ = tokio::time::timeout(DRAIN, self.core.connections.acquire_many(all)).await;
+        self.core.connections.close();
+        self.core.controller.close().await;
+        self.core.coordinator.close().await;
+        for shard in &self.core.shards {
+            let (reply, receiver) = Reply::channel();
+            shard.send(Event::Close { reply });
+            // A shard that has failed answers nothing.
+            let _ = receiver.await;
+        }
+        let threads = std::mem::take(&mut *self.threads.lock());
+        let join = move || threads.into_iter().for_each(|thread| drop(thread.join()));
+        // The threads have ended or are about to.
+        let _ = tokio::task::spawn_blocking(join).await;
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.core.stopping.send_replace(true);
+        self.core.controller.close_now();
+        self.core.coordinator.close_now();
+        for shard in &self.core.shards {
+            shard.send(Event::Close {
+                reply: Reply::ignored(),
+            });
+        }
+    }
+}
+
+/// Anyone who reaches the port may do everything, so it is not offered beyond this machine.
+fn refuse_open_network(listen: &[SocketAddr]) -> Result<(), StartError> {
+    match listen
+        .iter()
+        .find(|address| !address.ip().to_canonical().is_loopback())
+    {
+        Some(&address) => Err(StartError::OpenToNetwork { address }),
+        None => Ok(()),
+    }
+}
+
+/// Binds all addresses; those with port 0 get the port of the first one.
+fn bind_all(listen: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
+    let (&first, others) = listen.split_first().ok_or(StartError::NoAddress)?;
+    let bind =
+        |address| listener::bind(address).map_err(|source| StartError::Listen { address, source });
+    let mut listeners = vec![bind(first)?];
+    let port = listeners[0]
+        .local_addr()
+        .map_or(first.port(), |address| address.port());
+    for &address in others {
+        let address = SocketAddr::new(
+            address.ip(),
+            if address.port() == 0 {
+                port
+            } else {
+                address.port()
+            },
+        );
+        match bind(address) {
+            Ok(listener) => listeners.push(listener),
+            // A machine without IPv6 is served by IPv4 alone.
+            Err(StartError::Listen { address, source })
+                if address.is_ipv6() && source.kind() != std::io::ErrorKind::AddrInUse =>
+            {
+                tracing::debug!(%address, error = %source, "IPv6 is not available");
+            }
+            // The system chose the port for IPv4 only; somebody has it on IPv6.
+            Err(_) if first.port() == 0 => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(listeners)
+}
+
+fn static_config(entries: &BTreeMap<String, String>) -> Result<BrokerConfig, StartError> {
+    BrokerConfig::from_static(entries).map_err(|error| StartError::Config {
+        reason: error.to_string(),
+    })
+}
+
+/// What the broker's configuration says of groups.
+fn group_settings(config: &BrokerConfig, limits: &Limits) -> GroupSettings {
+    let millis = |key: &str| Duration::from_millis(config.integer(key).max(0).unsigned_abs());
+    let count = |key: &str| usize::try_from(config.integer(key)).unwrap_or(usize::MAX);
+    GroupSettings {
+        min_session_timeout: millis("group.min.session.timeout.ms"),
+        max_session_timeout: millis("group.max.session.timeout.ms"),
+        initial_rebalance_delay: millis("group.initial.rebalance.delay.ms"),
+        max_group_size: count("group.max.size"),
+        max_offset_metadata_bytes: count("offset.metadata.max.bytes"),
+        offsets_retention: Duration::from_secs(
+            config
+                .integer("offsets.retention.minutes")
+                .max(0)
+                .unsigned_abs()
+                * 60,
+        ),
+        offsets_retention_check_interval: millis("offsets.retention.check.interval.ms"),
+        max_groups: limits.groups,
+        ..GroupSettings::default()
+    }
+}
+
+fn shard_count(wanted: usize) -> usize {
+    if wanted > 0 {
+        return wanted;
+    }
+    // Half of the cores: the other half reads requests and writes answers.
+    std::thread::available_parallelism()
+        .map_or(1, |cores| cores.get() / 2)
+        .clamp(1, 8)
+}
+
+fn kibibytes(bytes: usize) -> usize {
+    bytes.div_ceil(1024)
+}
+
+/// What clients see of the coordinator's journal.
+fn coordinator_partition(controller: &Controller, coordinator: &Coordinator) -> Arc<Partition> {
+    let id = controller.topic_id(CONSUMER_OFFSETS);
+    let partition = Partition::new(
+        Arc::from(CONSUMER_OFFSETS),
+        id,
+        0,
+        Owner::Coordinator,
+        coordinator.shared_view(),
+    );
+    Arc::new(partition)
+}
+
+/// When the record at `offset` was made; read from its batch.
+fn timestamp_at(partition: &Partition, offset: i64) -> Option<i64> {
+    let view = partition.view();
+    let plan = view
+        .plan_read(
+            log::Offset(offset.max(view.log_start.0)),
+            log::ByteCount(1),
+            log::Isolation::ReadUncommitted,
+        )
+        .ok()?;
+    let parts = plan.execute().ok()?;
+    let header = wire::records::scan_batches(parts.first()?).next()?.ok()?.0;
+    (header.base_timestamp >= 0).then_some(header.base_timestamp)
+}

@@ -1,0 +1,79 @@
+//! The image of the cluster that requests read: topics, their settings, their partitions.
+//! The controller publishes a new image after each change is durable; nobody else writes it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use broker_state::configs::TopicSettings;
+use wire::Uuid;
+
+use crate::partition::Partition;
+
+/// The topic that holds group state, as in Kafka.
+pub const CONSUMER_OFFSETS: &str = "__consumer_offsets";
+
+pub struct Topic {
+    pub name: Arc<str>,
+    pub id: Uuid,
+    pub is_internal: bool,
+    pub settings: TopicSettings,
+    pub partitions: Vec<Arc<Partition>>,
+}
+
+impl Topic {
+    pub fn partition(&self, index: i32) -> Option<&Arc<Partition>> {
+        usize::try_from(index)
+            .ok()
+            .and_then(|index| self.partitions.get(index))
+    }
+}
+
+/// One moment of the cluster; never changes.
+#[derive(Clone, Default)]
+pub struct ClusterImage {
+    by_name: HashMap<Arc<str>, Arc<Topic>>,
+    by_id: HashMap<Uuid, Arc<Topic>>,
+}
+
+impl ClusterImage {
+    pub fn topic(&self, name: &str) -> Option<&Arc<Topic>> {
+        self.by_name.get(name)
+    }
+
+    pub fn topic_by_id(&self, id: Uuid) -> Option<&Arc<Topic>> {
+        self.by_id.get(&id)
+    }
+
+    /// All topics, by name.
+    pub fn topics(&self) -> Vec<&Arc<Topic>> {
+        let mut topics: Vec<_> = self.by_name.values().collect();
+        topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        topics
+    }
+
+    pub fn insert(&mut self, topic: Arc<Topic>) {
+        self.by_id.insert(topic.id, Arc::clone(&topic));
+        self.by_name.insert(Arc::clone(&topic.name), topic);
+    }
+
+    pub fn remove(&mut self, name: &str) -> Option<Arc<Topic>> {
+        let topic = self.by_name.remove(name)?;
+        self.by_id.remove(&topic.id);
+        Some(topic)
+    }
+}
+
+/// The current image, for any thread.
+#[derive(Default)]
+pub struct Cluster(ArcSwap<ClusterImage>);
+
+impl Cluster {
+    pub fn image(&self) -> Arc<ClusterImage> {
+        self.0.load_full()
+    }
+
+    pub fn publish(&self, image: ClusterImage) {
+        self.0.store(Arc::new(image));
+    }
+}

@@ -1,0 +1,312 @@
+//! Runs the group coordinator: one thread with the `Groups` machine and its journal, `__consumer_offsets-0`.
+//! It works in steps like a shard: take what has gathered → decide → make durable → reply.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use broker_state::groups::{
+    Command, GroupSettings, Groups, Record, Reply as GroupReply, TopicName,
+};
+use broker_state::step::{Effects, Millis, RequestId};
+use parking_lot::{Condvar, Mutex};
+use wire::Uuid;
+
+use crate::clock::Clock;
+use crate::data::Data;
+use crate::error::StartError;
+use crate::journal::{Entry, Journal};
+use crate::partition::Partition;
+use crate::shard::{Fatal, OnFatal, Reply};
+use crate::sync_pool::SyncPool;
+
+/// The longest the thread sleeps when no deadline is near.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// What the coordinator is asked.
+enum Event {
+    Command {
+        command: Box<Command>,
+        reply: Reply<GroupReply>,
+    },
+    TopicsDeleted {
+        topics: Vec<(TopicName, Uuid)>,
+    },
+    Inspect {
+        reply: Reply<Vec<GroupOverview>>,
+    },
+    Close {
+        reply: Reply<()>,
+    },
+}
+
+/// What the metrics and the overview say of a group.
+#[derive(Clone, Debug)]
+pub struct GroupOverview {
+    pub group: Arc<str>,
+    pub state: &'static str,
+    pub members: usize,
+    /// Topic, partition, committed offset.
+    pub offsets: Vec<(Arc<str>, i32, i64)>,
+}
+
+/// The way to the coordinator; clones share one queue, bounded by the memory that requests may hold.
+#[derive(Clone)]
+pub struct CoordinatorHandle(Arc<Queue>);
+
+#[derive(Default)]
+struct Queue {
+    state: Mutex<QueueState>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    events: Vec<Event>,
+    is_closed: bool,
+}
+
+impl CoordinatorHandle {
+    pub fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    /// Asks; `None` when the broker is stopping.
+    pub async fn ask(&self, command: Command) -> Option<GroupReply> {
+        let (reply, receiver) = Reply::channel();
+        self.send(Event::Command {
+            command: Box::new(command),
+            reply,
+        });
+        receiver.await.ok()
+    }
+
+    /// Drops the offsets of topics that are gone.
+    pub fn topics_deleted(&self, topics: Vec<(TopicName, Uuid)>) {
+        self.send(Event::TopicsDeleted { topics });
+    }
+
+    /// What groups there are and how far they have come; empty when the broker is stopping.
+    pub async fn inspect(&self) -> Vec<GroupOverview> {
+        let (reply, receiver) = Reply::channel();
+        self.send(Event::Inspect { reply });
+        receiver.await.unwrap_or_default()
+    }
+
+    /// Ends the thread after what it has been asked so far.
+    pub async fn close(&self) {
+        let (reply, receiver) = Reply::channel();
+        self.send(Event::Close { reply });
+        // An answer that does not come means that the thread has ended already.
+        let _ = receiver.await;
+    }
+
+    /// As `close`, without waiting.
+    pub fn close_now(&self) {
+        self.send(Event::Close {
+            reply: Reply::ignored(),
+        });
+    }
+
+    fn send(&self, event: Event) {
+        let mut state = self.0.state.lock();
+        if !state.is_closed {
+            state.events.push(event);
+            self.0.filled.notify_one();
+        }
+    }
+
+    fn take(&self, sleep: Duration) -> Vec<Event> {
+        let mut state = self.0.state.lock();
+        if state.events.is_empty() && !sleep.is_zero() {
+            self.0.filled.wait_for(&mut state, sleep);
+        }
+        std::mem::take(&mut state.events)
+    }
+
+    fn end(&self) {
+        let mut state = self.0.state.lock();
+        state.is_closed = true;
+        state.events.clear();
+    }
+}
+
+/// The machine with its journal, replayed and ready to run.
+pub struct Coordinator {
+    groups: Groups,
+    journal: Journal,
+    waiting: HashMap<RequestId, Reply<GroupReply>>,
+    next_request: u64,
+}
+
+impl Coordinator {
+    /// Opens the journal and replays it.
+    ///
+    /// # Errors
+    /// `State` or `Log` when the journal cannot be read.
+    pub fn open(
+        data: &Data,
+        settings: GroupSettings,
+        syncs: Arc<SyncPool>,
+        now_ms: i64,
+    ) -> Result<Self, StartError> {
+        let what = crate::cluster::CONSUMER_OFFSETS;
+        let mut groups = Groups::new(settings);
+        let apply = |key: Option<&[u8]>, value: Option<&[u8]>| {
+            let record = Record::decode(key.unwrap_or_default(), value)
+                .map_err(|error| error.to_string())?;
+            groups.apply(&record);
+            Ok(())
+        };
+        let directory = data.partition_directory(what, 0);
+        let journal = Journal::open(Arc::clone(data.disk()), directory, syncs, now_ms, apply);
+        let journal = journal.map_err(|error| StartError::replay(what, error))?;
+        groups.loaded(Millis(now_ms));
+        Ok(Self {
+            groups,
+            journal,
+            waiting: HashMap::new(),
+            next_request: 0,
+        })
+    }
+
+    pub fn shared_view(&self) -> Arc<log::SharedView> {
+        self.journal.shared_view()
+    }
+
+    /// Starts the thread; `partition` is what clients see of the journal.
+    pub fn spawn(
+        self,
+        handle: CoordinatorHandle,
+        partition: Arc<Partition>,
+        clock: Clock,
+        on_fatal: OnFatal,
+    ) -> JoinHandle<()> {
+        let run = move || {
+            if let Err(fatal) = self.run(&handle, &partition, &clock) {
+                handle.end();
+                on_fatal(fatal);
+            }
+        };
+        thread::Builder::new()
+            .name("coordinator".to_owned())
+            .spawn(run)
+            .expect("the system starts a thread")
+    }
+
+    fn run(
+        mut self,
+        handle: &CoordinatorHandle,
+        partition: &Partition,
+        clock: &Clock,
+    ) -> Result<(), Fatal> {
+        loop {
+            let events = handle.take(self.sleep(clock.now_ms()));
+            let now_ms = clock.now_ms();
+            let mut effects = Effects::new();
+            let mut closing = None;
+            for event in events {
+                self.take(now_ms, event, &mut effects, &mut closing);
+            }
+            self.groups.tick(Millis(now_ms), &mut effects);
+            self.settle(effects, now_ms, partition)?;
+            if let Some(reply) = closing {
+                handle.end();
+                self.journal.close().map_err(fatal)?;
+                reply.deliver(());
+                return Ok(());
+            }
+        }
+    }
+
+    fn sleep(&self, now_ms: i64) -> Duration {
+        let Some(Millis(deadline)) = self.groups.next_deadline() else {
+            return LONGEST_SLEEP;
+        };
+        Duration::from_millis(deadline.saturating_sub(now_ms).max(0) as u64).min(LONGEST_SLEEP)
+    }
+
+    fn take(
+        &mut self,
+        now_ms: i64,
+        event: Event,
+        effects: &mut Effects<Record, GroupReply>,
+        closing: &mut Option<Reply<()>>,
+    ) {
+        match event {
+            Event::Command { command, reply } => {
+                let request = RequestId(self.next_request);
+                self.next_request += 1;
+                self.waiting.insert(request, reply);
+                self.groups
+                    .handle(Millis(now_ms), request, *command, effects);
+            }
+            Event::TopicsDeleted { topics } => {
+                self.groups.topics_deleted(Millis(now_ms), &topics, effects);
+            }
+            Event::Inspect { reply } => reply.deliver(self.overview()),
+            Event::Close { reply } => *closing = Some(reply),
+        }
+    }
+
+    /// Makes the records of a step durable, then lets its replies go.
+    fn settle(
+        &mut self,
+        effects: Effects<Record, GroupReply>,
+        now_ms: i64,
+        partition: &Partition,
+    ) -> Result<(), Fatal> {
+        if !effects.records.is_empty() {
+            self.journal
+                .append(effects.records.iter().map(entry), now_ms)
+                .map_err(fatal)?;
+            if self.journal.wants_rewriting() {
+                let records: Vec<Record> = self.groups.snapshot_records().collect();
+                self.journal
+                    .rewrite(records.iter().map(entry), now_ms)
+                    .map_err(fatal)?;
+            }
+            partition.wake_waiters();
+        }
+        for (request, reply) in effects.replies {
+            let waiting = self
+                .waiting
+                .remove(&request)
+                .expect("each request is answered once");
+            waiting.deliver(reply);
+        }
+        Ok(())
+    }
+
+    fn overview(&self) -> Vec<GroupOverview> {
+        let groups = self.groups.durable().iter().map(|(id, group)| {
+            let described = self.groups.describe(id);
+            let offsets = group.offsets.iter().flat_map(|(topic, partitions)| {
+                let topic: Arc<str> = Arc::from(topic.as_str());
+                partitions.iter().map(move |(partition, committed)| {
+                    (Arc::clone(&topic), *partition, committed.offset)
+                })
+            });
+            GroupOverview {
+                group: Arc::from(id.as_str()),
+                state: described.state.name(),
+                members: described.members.len(),
+                offsets: offsets.collect(),
+            }
+        });
+        groups.collect()
+    }
+}
+
+fn entry(record: &Record) -> Entry {
+    let (key, value) = record.encode();
+    (Some(key), value)
+}
+
+fn fatal(source: log::LogError) -> Fatal {
+    Fatal::Write {
+        partition: format!("{}-0", crate::cluster::CONSUMER_OFFSETS),
+        source,
+    }
+}

@@ -1,0 +1,86 @@
+//! What every connection and every handler works with: the cluster image, the ways to the shards, the
+//! controller and the coordinator, the limits. One per broker, shared.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use broker_state::fetch_sessions::FetchSessions;
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, watch};
+
+use crate::clock::Clock;
+use crate::cluster::{Cluster, ClusterImage};
+use crate::controller::ControllerHandle;
+use crate::coordinator::CoordinatorHandle;
+use crate::metrics::Metrics;
+use crate::partition::{Owner, Partition};
+use crate::settings::{Advertised, Limits};
+use crate::shard::{Event, ShardHandle};
+
+pub struct Core {
+    pub cluster_id: String,
+    pub data: crate::data::Data,
+    pub cluster: Arc<Cluster>,
+    pub controller: ControllerHandle,
+    pub coordinator: CoordinatorHandle,
+    pub shards: Vec<ShardHandle>,
+    pub fetch_sessions: Mutex<FetchSessions>,
+    pub limits: Limits,
+    pub advertised: Option<Advertised>,
+    pub clock: Clock,
+    pub metrics: Arc<Metrics>,
+    /// One permit is one KiB.
+    pub request_memory: Arc<Semaphore>,
+    /// One permit is one KiB.
+    pub response_memory: Arc<Semaphore>,
+    pub connections: Arc<Semaphore>,
+    /// Turns true when the broker stops: long polls answer at once.
+    pub stopping: watch::Sender<bool>,
+    pub is_ready: AtomicBool,
+}
+
+impl Core {
+    pub fn image(&self) -> Arc<ClusterImage> {
+        self.cluster.image()
+    }
+
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    /// Hands an event to the shard that owns `partition`; false if no shard does.
+    pub fn send_to_owner(&self, partition: &Partition, event: Event) -> bool {
+        match partition.owner {
+            Owner::Shard { shard, .. } => {
+                self.shards[shard].send(event);
+                true
+            }
+            Owner::Coordinator => false,
+        }
+    }
+
+    /// Ends when the broker stops; never before.
+    pub fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut stopping = self.stopping.subscribe();
+        async move {
+            // The sender lives as long as the broker; without it there is nothing left to serve either.
+            let _ = stopping.wait_for(|stopping| *stopping).await.map(drop);
+        }
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Acquire)
+    }
+
+    /// The host and port that a client which reached us at `local` shall come back to.
+    pub fn address_for(&self, local: SocketAddr) -> (String, u16) {
+        let advertised = self.advertised.as_ref();
+        let host = advertised.and_then(|a| a.host.clone());
+        let port = advertised.and_then(|a| a.port);
+        (
+            host.unwrap_or_else(|| local.ip().to_canonical().to_string()),
+            port.unwrap_or(local.port()),
+        )
+    }
+}

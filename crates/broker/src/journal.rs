@@ -1,0 +1,235 @@
+//! The durable log of a state machine: its records, written and synced before anything they promise is told.
+//! The controller and the coordinator each have one; it is a partition log like any other.
+//!
+//! A journal does not grow for ever: when it is much larger than what it says, the whole state is written once
+//! more at its end and everything before that is deleted. The records set state rather than change it, so
+//! replaying from there gives the same state.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use log::{ByteCount, Disk, Isolation, LogError, LogSettings, Offset, PartitionLog, SharedView};
+use wire::records::{
+    BatchBuilder, CheckedBatch, Compression, RecordIter, decompress, scan_batches,
+};
+
+use crate::sync_pool::SyncPool;
+
+/// Size of one batch of records.
+const BATCH_BYTES: usize = 512 << 10;
+/// Small segments, so that a rewritten journal gives its space back.
+const SEGMENT_BYTES: u64 = 8 << 20;
+/// A journal below this size is never rewritten.
+const REWRITE_FROM_BYTES: u64 = 16 << 20;
+/// … and above it only once it is this many times the size of its last rewriting.
+const REWRITE_FACTOR: u64 = 4;
+/// Bytes read at a time when the journal is replayed.
+const REPLAY_BYTES: u64 = 4 << 20;
+/// The largest single record; the machines bound theirs below it.
+const LARGEST_BATCH: usize = 64 << 20;
+
+/// A key, and a value or a tombstone.
+pub type Entry = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// Why a journal cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("the record at offset {offset}: {reason}")]
+    Record { offset: i64, reason: String },
+}
+
+pub struct Journal {
+    log: PartitionLog,
+    syncs: Arc<SyncPool>,
+    rewritten_bytes: u64,
+}
+
+impl Journal {
+    /// Opens the journal in `directory` and gives each of its records to `apply`, in order.
+    ///
+    /// # Errors
+    /// When it cannot be read, or `apply` does not understand a record.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        directory: PathBuf,
+        syncs: Arc<SyncPool>,
+        now_ms: i64,
+        apply: impl FnMut(Option<&[u8]>, Option<&[u8]>) -> Result<(), String>,
+    ) -> Result<Self, ReplayError> {
+        let settings = LogSettings {
+            segment_bytes: ByteCount(SEGMENT_BYTES),
+            segment_age: Duration::MAX,
+            retention_age: None,
+            retention_bytes: None,
+            ..LogSettings::default()
+        };
+        let (log, recovery) =
+            PartitionLog::open(disk, directory.clone(), settings, now_ms, &mut |_| ())?;
+        if recovery.truncated_bytes > 0 {
+            tracing::warn!(directory = %directory.display(), bytes = recovery.truncated_bytes, "cut an incomplete batch off the end of the journal");
+        }
+        let mut journal = Self {
+            log,
+            syncs,
+            rewritten_bytes: 0,
+        };
+        journal.log.publish(journal.log.end_offset());
+        journal.replay(apply)?;
+        Ok(journal)
+    }
+
+    fn replay(
+        &self,
+        mut apply: impl FnMut(Option<&[u8]>, Option<&[u8]>) -> Result<(), String>,
+    ) -> Result<(), ReplayError> {
+        let view = self.log.shared_view().load();
+        let mut next = view.log_start;
+        while next < view.high_watermark {
+            let plan = view.plan_read(next, ByteCount(REPLAY_BYTES), Isolation::ReadUncommitted)?;
+            for part in plan.execute()? {
+                next = replay_part(&part, next, &mut apply)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes `entries` durable, in order.
+    ///
+    /// # Errors
+    /// When the disk fails; what is on it is then no longer known.
+    pub fn append(
+        &mut self,
+        entries: impl IntoIterator<Item = Entry>,
+        now_ms: i64,
+    ) -> Result<(), LogError> {
+        let mut batch = Batch::new(now_ms);
+        for entry in entries {
+            batch.push(entry);
+            if batch.bytes >= BATCH_BYTES {
+                self.append_batch(std::mem::replace(&mut batch, Batch::new(now_ms)), now_ms)?;
+            }
+        }
+        self.append_batch(batch, now_ms)?;
+        self.log.write()?;
+        self.sync()?;
+        self.log.publish(self.log.end_offset());
+        Ok(())
+    }
+
+    fn append_batch(&mut self, batch: Batch, now_ms: i64) -> Result<(), LogError> {
+        if batch.count == 0 {
+            return Ok(());
+        }
+        let bytes = batch.builder.build(Compression::None);
+        let checked =
+            CheckedBatch::check(bytes, LARGEST_BATCH).expect("the builder makes whole batches");
+        self.log.append(&checked, now_ms);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), LogError> {
+        let files = self.log.unsynced_files();
+        self.syncs
+            .sync_all(&files)
+            .map_err(|(_, source)| LogError::Io {
+                operation: "sync",
+                path: self.log.dir().to_owned(),
+                source,
+            })?;
+        self.log.mark_synced(self.log.end_offset());
+        Ok(())
+    }
+
+    /// Whether the journal is worth rewriting.
+    pub fn wants_rewriting(&self) -> bool {
+        let size = self.log.size_bytes().0;
+        size >= REWRITE_FROM_BYTES && size >= self.rewritten_bytes.saturating_mul(REWRITE_FACTOR)
+    }
+
+    /// Replaces the whole journal by `entries`, which say the whole state.
+    ///
+    /// # Errors
+    /// As `append`. Cut short, the journal says everything twice, which is as good.
+    pub fn rewrite(
+        &mut self,
+        entries: impl IntoIterator<Item = Entry>,
+        now_ms: i64,
+    ) -> Result<(), LogError> {
+        let start = self.log.end_offset();
+        let size = self.log.size_bytes().0;
+        self.append(entries, now_ms)?;
+        self.rewritten_bytes = self.log.size_bytes().0.saturating_sub(size);
+        drop(self.log.delete_records(start)?);
+        self.log.publish(self.log.end_offset());
+        Ok(())
+    }
+
+    pub fn shared_view(&self) -> Arc<SharedView> {
+        self.log.shared_view()
+    }
+
+    /// Closes the log, so that the next start need not look at it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn close(self) -> Result<(), LogError> {
+        self.log.close(Vec::new())
+    }
+}
+
+struct Batch {
+    builder: BatchBuilder,
+    bytes: usize,
+    count: usize,
+    now_ms: i64,
+}
+
+impl Batch {
+    fn new(now_ms: i64) -> Self {
+        Self {
+            builder: BatchBuilder::new(now_ms),
+            bytes: 0,
+            count: 0,
+            now_ms,
+        }
+    }
+
+    fn push(&mut self, (key, value): Entry) {
+        self.bytes += key.as_ref().map_or(0, Vec::len) + value.as_ref().map_or(0, Vec::len);
+        self.count += 1;
+        self.builder
+            .push(self.now_ms, key.as_deref(), value.as_deref(), &[]);
+    }
+}
+
+/// Applies the records of some whole batches from offset `next` on; gives the offset after them.
+fn replay_part(
+    part: &Bytes,
+    mut next: Offset,
+    apply: &mut impl FnMut(Option<&[u8]>, Option<&[u8]>) -> Result<(), String>,
+) -> Result<Offset, ReplayError> {
+    for batch in scan_batches(part) {
+        let damaged = |error: wire::records::BatchError| ReplayError::Record {
+            offset: next.0,
+            reason: error.to_string(),
+        };
+        let (header, bytes) = batch.map_err(damaged)?;
+        let records = decompress(&header, bytes, LARGEST_BATCH).map_err(damaged)?;
+        for record in RecordIter::new(&header, &records) {
+            let record = record.map_err(damaged)?;
+            if record.offset < next.0 {
+                continue;
+            }
+            apply(record.key, record.value).map_err(|reason| ReplayError::Record {
+                offset: record.offset,
+                reason,
+            })?;
+        }
+        next = Offset(header.last_offset() + 1);
+    }
+    Ok(next)
+}

@@ -1,0 +1,71 @@
+//! Accepts connections and counts them against the limit.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::connection::Connection;
+use crate::core::Core;
+
+/// Connections that the kernel keeps for us until we accept them.
+const BACKLOG: i32 = 1024;
+
+/// Opens a listening socket; an IPv6 socket takes IPv6 only, so that both can have the same port.
+///
+/// # Errors
+/// Whatever the system says, such as an address in use.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Accepts until the broker stops.
+pub async fn accept(listener: TcpListener, core: Arc<Core>) {
+    let mut stopped = std::pin::pin!(core.stopped());
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stopped => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => admit(stream, peer, &core),
+            Err(error) => {
+                // Out of file descriptors, most often: other connections go on, this one is tried again.
+                tracing::warn!(%error, "cannot accept a connection; raise the open-file limit if this repeats");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+fn admit(stream: TcpStream, peer: SocketAddr, core: &Arc<Core>) {
+    let Ok(permit) = Arc::clone(&core.connections).try_acquire_owned() else {
+        core.metrics.connections_refused.inc();
+        tracing::debug!(%peer, limit = core.limits.connections, "refused a connection: the limit is reached");
+        return;
+    };
+    match Connection::new(stream, peer, Arc::clone(core)) {
+        Ok(connection) => {
+            tokio::spawn(async move {
+                connection.run().await;
+                drop(permit);
+            });
+        }
+        Err(error) => tracing::debug!(%peer, %error, "a connection went away before it was served"),
+    }
+}

@@ -1,0 +1,278 @@
+//! What the broker counts. Few labels on purpose: requests by API, sizes by topic, lag by group; never by
+//! partition, client or address. Per-topic and per-group series end at `SERIES_CAP`.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use wire::ApiKey;
+
+use crate::shard::StepTimes;
+
+/// Most series of one per-topic or per-group metric; the rest is left out and counted.
+pub const SERIES_CAP: usize = 1_000;
+
+/// A set of label pairs in a fixed order.
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
+pub struct Labels<const N: usize>(pub [(&'static str, Arc<str>); N]);
+
+impl<const N: usize> EncodeLabelSet for Labels<N> {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), std::fmt::Error> {
+        use prometheus_client::encoding::EncodeLabel;
+        for (name, value) in &self.0 {
+            (*name, value.as_ref()).encode(encoder.encode_label())?;
+        }
+        Ok(())
+    }
+}
+
+/// Counters of one API, held by whoever counts so that no label is looked up per request.
+struct ApiMetrics {
+    requests: Counter,
+    seconds: Histogram,
+}
+
+/// All metrics of a broker.
+pub struct Metrics {
+    registry: Registry,
+    apis: Vec<Option<ApiMetrics>>,
+    pub request_bytes: Counter,
+    pub response_bytes: Counter,
+    pub records_in_bytes: Counter,
+    pub connections: Gauge,
+    pub connections_refused: Counter,
+    pub malformed_requests: Counter,
+    sync_seconds: Histogram,
+    synced_files: Counter,
+    step_batches: Histogram,
+    scraped: Scraped,
+}
+
+/// Gauges that are set when the metrics are asked for.
+#[derive(Default)]
+struct Scraped {
+    topic_bytes: Family<Labels<1>, Gauge>,
+    topic_partitions: Family<Labels<1>, Gauge>,
+    lag_records: Family<Labels<2>, Gauge>,
+    lag_seconds: Family<Labels<2>, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    series_left_out: Gauge,
+}
+
+/// The size of a topic at the time of a scrape.
+pub struct TopicSize {
+    pub topic: Arc<str>,
+    pub partitions: usize,
+    pub bytes: u64,
+}
+
+/// How far a group is behind in a topic.
+#[derive(Clone, Debug)]
+pub struct GroupLag {
+    pub group: Arc<str>,
+    pub topic: Arc<str>,
+    pub records: i64,
+    /// Age of the oldest record that the group has not read; `None` when the topic has no timestamps.
+    pub seconds: Option<f64>,
+}
+
+impl Metrics {
+    /// Counters for the APIs in `keys`.
+    pub fn new(keys: &[ApiKey]) -> Self {
+        let mut registry = Registry::with_prefix("thalweg");
+        let requests = Family::<Labels<1>, Counter>::default();
+        let seconds = Family::<Labels<1>, Histogram>::new_with_constructor(latencies);
+        registry.register(
+            "kafka_requests",
+            "Kafka requests answered",
+            requests.clone(),
+        );
+        registry.register_with_unit(
+            "kafka_request",
+            "From the last byte of a request to its answer",
+            Unit::Seconds,
+            seconds.clone(),
+        );
+        let mut apis: Vec<Option<ApiMetrics>> = Vec::new();
+        for key in keys {
+            let index = *key as usize;
+            apis.resize_with(apis.len().max(index + 1), || None);
+            let labels = Labels([("api", Arc::from(key.name()))]);
+            let metrics = ApiMetrics {
+                requests: requests.get_or_create_owned(&labels),
+                seconds: seconds.get_or_create_owned(&labels),
+            };
+            apis[index] = Some(metrics);
+        }
+        let metrics = Self {
+            registry,
+            apis,
+            request_bytes: Counter::default(),
+            response_bytes: Counter::default(),
+            records_in_bytes: Counter::default(),
+            connections: Gauge::default(),
+            connections_refused: Counter::default(),
+            malformed_requests: Counter::default(),
+            sync_seconds: latencies(),
+            synced_files: Counter::default(),
+            step_batches: Histogram::new(exponential_buckets(1.0, 4.0, 7)),
+            scraped: Scraped::default(),
+        };
+        metrics.registered()
+    }
+
+    fn registered(mut self) -> Self {
+        let registry = &mut self.registry;
+        registry.register(
+            "kafka_request_bytes",
+            "Bytes of requests read",
+            self.request_bytes.clone(),
+        );
+        registry.register(
+            "kafka_response_bytes",
+            "Bytes of answers written",
+            self.response_bytes.clone(),
+        );
+        registry.register(
+            "produced_bytes",
+            "Bytes of record batches appended",
+            self.records_in_bytes.clone(),
+        );
+        registry.register(
+            "connections",
+            "Open client connections",
+            self.connections.clone(),
+        );
+        registry.register(
+            "connections_refused",
+            "Connections closed because the limit was reached",
+            self.connections_refused.clone(),
+        );
+        registry.register(
+            "malformed_requests",
+            "Connections closed because of a request that cannot be read",
+            self.malformed_requests.clone(),
+        );
+        registry.register_with_unit(
+            "log_sync",
+            "Time of one sync of all files of a step",
+            Unit::Seconds,
+            self.sync_seconds.clone(),
+        );
+        registry.register(
+            "log_synced_files",
+            "Files synced",
+            self.synced_files.clone(),
+        );
+        registry.register(
+            "shard_step_batches",
+            "Batches that one step made durable together",
+            self.step_batches.clone(),
+        );
+        let scraped = &self.scraped;
+        registry.register_with_unit(
+            "topic_log",
+            "Bytes of a topic on the disk",
+            Unit::Bytes,
+            scraped.topic_bytes.clone(),
+        );
+        registry.register(
+            "topic_partitions",
+            "Partitions of a topic",
+            scraped.topic_partitions.clone(),
+        );
+        registry.register(
+            "group_lag_records",
+            "Records that a group has not read yet",
+            scraped.lag_records.clone(),
+        );
+        registry.register_with_unit(
+            "group_lag",
+            "Age of the oldest record that a group has not read",
+            Unit::Seconds,
+            scraped.lag_seconds.clone(),
+        );
+        registry.register(
+            "series_left_out",
+            "Topics and groups beyond the cap on series",
+            scraped.series_left_out.clone(),
+        );
+        let build = Family::<Labels<1>, Gauge>::default();
+        build
+            .get_or_create(&Labels([("version", Arc::from(env!("CARGO_PKG_VERSION")))]))
+            .set(1);
+        registry.register("build_info", "The version that runs", build);
+        self
+    }
+
+    /// Counts one answered request.
+    pub fn request(&self, key: ApiKey, took: Duration) {
+        if let Some(Some(api)) = self.apis.get(key as usize) {
+            api.requests.inc();
+            api.seconds.observe(took.as_secs_f64());
+        }
+    }
+
+    /// Counts one step of a shard.
+    pub fn step(&self, times: &StepTimes) {
+        if times.batches > 0 {
+            self.step_batches.observe(times.batches as f64);
+        }
+        if times.synced_files > 0 {
+            self.sync_seconds.observe(times.sync.as_secs_f64());
+            self.synced_files.inc_by(times.synced_files as u64);
+        }
+    }
+
+    /// All metrics in the Prometheus text format.
+    pub fn text(&self, topics: &[TopicSize], lags: &[GroupLag]) -> String {
+        self.scraped.set(topics, lags);
+        let mut text = String::new();
+        if let Err(error) = encode(&mut text, &self.registry) {
+            let _ = writeln!(text, "# the metrics cannot be written: {error}");
+        }
+        text
+    }
+}
+
+impl Scraped {
+    fn set(&self, topics: &[TopicSize], lags: &[GroupLag]) {
+        self.topic_bytes.clear();
+        self.topic_partitions.clear();
+        self.lag_records.clear();
+        self.lag_seconds.clear();
+        for size in topics.iter().take(SERIES_CAP) {
+            let labels = Labels([("topic", Arc::clone(&size.topic))]);
+            self.topic_bytes
+                .get_or_create(&labels)
+                .set(size.bytes as i64);
+            self.topic_partitions
+                .get_or_create(&labels)
+                .set(size.partitions as i64);
+        }
+        for lag in lags.iter().take(SERIES_CAP) {
+            let labels = Labels([
+                ("group", Arc::clone(&lag.group)),
+                ("topic", Arc::clone(&lag.topic)),
+            ]);
+            self.lag_records.get_or_create(&labels).set(lag.records);
+            if let Some(seconds) = lag.seconds {
+                self.lag_seconds.get_or_create(&labels).set(seconds);
+            }
+        }
+        let left_out =
+            topics.len().saturating_sub(SERIES_CAP) + lags.len().saturating_sub(SERIES_CAP);
+        self.series_left_out.set(left_out as i64);
+    }
+}
+
+/// 50 µs to 13 s.
+fn latencies() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_05, 4.0, 10))
+}

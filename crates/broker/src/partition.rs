@@ -1,0 +1,91 @@
+//! A partition as every thread sees it: what it is called, who owns it, what can be read, who waits for more.
+//! Its log is owned by one shard (or by the coordinator, for its own topic) and is not reachable from here.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use log::SharedView;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use wire::Uuid;
+
+/// Who may append to a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// This shard, which keeps it in this slot.
+    Shard { shard: usize, slot: usize },
+    /// The group coordinator; clients read but do not write.
+    Coordinator,
+}
+
+/// Shared by the cluster image, the shard and every request that uses the partition.
+pub struct Partition {
+    pub topic: Arc<str>,
+    pub topic_id: Uuid,
+    pub index: i32,
+    pub owner: Owner,
+    view: Arc<SharedView>,
+    waiters: Mutex<Vec<Arc<Notify>>>,
+    closed: AtomicBool,
+}
+
+impl Partition {
+    pub fn new(
+        topic: Arc<str>,
+        topic_id: Uuid,
+        index: i32,
+        owner: Owner,
+        view: Arc<SharedView>,
+    ) -> Self {
+        Self {
+            topic,
+            topic_id,
+            index,
+            owner,
+            view,
+            waiters: Mutex::default(),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// What can be read now.
+    pub fn view(&self) -> log::PartitionView {
+        self.view.load()
+    }
+
+    /// Wakes `waiter` at each publish until `stop_waiting`.
+    ///
+    /// Register first and look second: a publish between the two is then not missed.
+    pub fn wait_for_publish(&self, waiter: &Arc<Notify>) {
+        self.waiters.lock().push(Arc::clone(waiter));
+    }
+
+    pub fn stop_waiting(&self, waiter: &Arc<Notify>) {
+        self.waiters
+            .lock()
+            .retain(|other| !Arc::ptr_eq(other, waiter));
+    }
+
+    /// Called by the owner after it has published a view.
+    pub fn wake_waiters(&self) {
+        for waiter in self.waiters.lock().iter() {
+            waiter.notify_one();
+        }
+    }
+
+    /// Marks a deleted partition: fetches that wait on it return at once.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.wake_waiters();
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+}
+
+impl std::fmt::Debug for Partition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.topic, self.index)
+    }
+}

@@ -1,0 +1,118 @@
+//! What a shard is asked, and what it answers.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use broker_state::configs::TopicSettings;
+use log::FinishedCheckpoint;
+use wire::records::CheckedBatch;
+use wire::{ErrorCode, Uuid};
+
+use crate::partition::Partition;
+
+/// Names a partition inside its shard; the same for the life of the partition.
+pub type Slot = Arc<Partition>;
+
+/// One batch for one partition.
+#[derive(Debug)]
+pub struct AppendItem {
+    pub partition: Slot,
+    pub batch: CheckedBatch,
+}
+
+/// What became of one batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppendOutcome {
+    pub error: ErrorCode,
+    /// What to tell the client about `error`.
+    pub message: Option<String>,
+    pub base_offset: i64,
+    /// Set when the topic stamps the time of the append, else -1.
+    pub log_append_time: i64,
+    pub log_start: i64,
+}
+
+impl AppendOutcome {
+    pub fn refused(error: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            error,
+            message: Some(message.into()),
+            base_offset: -1,
+            log_append_time: -1,
+            log_start: -1,
+        }
+    }
+}
+
+/// A partition to open, created when its directory is missing.
+#[derive(Clone, Debug)]
+pub struct OpenRequest {
+    pub topic: Arc<str>,
+    pub topic_id: Uuid,
+    pub index: i32,
+    pub directory: PathBuf,
+    pub settings: TopicSettings,
+}
+
+/// Work for a shard, with the way back to who asked.
+pub enum Event {
+    Append {
+        items: Vec<AppendItem>,
+        reply: Reply<Vec<AppendOutcome>>,
+    },
+    Open {
+        requests: Vec<OpenRequest>,
+        reply: Reply<Result<Vec<Slot>, log::LogError>>,
+    },
+    Delete {
+        partitions: Vec<Slot>,
+        reply: Reply<()>,
+    },
+    Configure {
+        partitions: Vec<Slot>,
+        settings: TopicSettings,
+    },
+    /// Moves the log start to this offset (-1: to the high watermark); answers the new log start.
+    DeleteRecords {
+        partition: Slot,
+        before: i64,
+        reply: Reply<Result<i64, (ErrorCode, String)>>,
+    },
+    /// A checkpoint is on the disk.
+    Checkpointed {
+        partition: Slot,
+        finished: FinishedCheckpoint,
+    },
+    /// Retention, interval syncs and checkpoints; sent by the thread, at least once a second.
+    Tick,
+    /// Closes all logs cleanly and ends the thread.
+    Close { reply: Reply<()> },
+}
+
+/// Where an answer goes; a receiver that has gone away is no error.
+pub struct Reply<T>(Box<dyn FnOnce(T) + Send>);
+
+impl<T: Send + 'static> Reply<T> {
+    pub fn new(deliver: impl FnOnce(T) + Send + 'static) -> Self {
+        Self(Box::new(deliver))
+    }
+
+    /// An answer that nobody waits for, as with `acks=0`.
+    pub fn ignored() -> Self {
+        Self(Box::new(|_| ()))
+    }
+
+    /// A reply and the future that it completes.
+    pub fn channel() -> (Self, tokio::sync::oneshot::Receiver<T>) {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let deliver = move |value| {
+            // The connection may be gone by now.
+            let _ = sender.send(value);
+        };
+        (Self::new(deliver), receiver)
+    }
+
+    pub fn deliver(self, value: T) {
+        (self.0)(value);
+    }
+}

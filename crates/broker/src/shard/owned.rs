@@ -1,0 +1,240 @@
+//! A partition as its owner holds it: the log, the producers' state, and when it was last looked after.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_state::configs::{Durability, TopicSettings};
+use broker_state::producers::{Admission, ProducerLimits, Producers};
+use broker_state::step::Millis;
+use log::{
+    ByteCount, CheckpointJob, Disk, LogError, LogSettings, Offset, PartitionLog, Recovery, Replay,
+    TimestampType,
+};
+use wire::ErrorCode;
+use wire::records::{BatchHeader, CheckedBatch};
+
+use super::event::{AppendOutcome, OpenRequest, Slot};
+use crate::partition::{Owner, Partition};
+
+/// A checkpoint follows this many appended bytes, so that a crash leaves little to scan.
+const CHECKPOINT_AFTER_BYTES: u64 = 4 << 20;
+/// … or this much time, whichever comes first.
+const CHECKPOINT_AFTER_MS: i64 = 5_000;
+/// Where nothing is synced for the producer, a checkpoint costs a sync of its own and is rarer.
+const UNSYNCED_CHECKPOINT_AFTER_MS: i64 = 60_000;
+
+/// A partition that this shard owns.
+pub struct OwnedPartition {
+    pub shared: Slot,
+    pub log: PartitionLog,
+    pub producers: Producers,
+    pub settings: TopicSettings,
+    /// Set while a step has appended here and not yet published.
+    pub is_touched: bool,
+    /// Set while a checkpoint of this partition is being written in the background.
+    pub is_checkpointing: bool,
+    pub checkpoint_at_ms: i64,
+    pub retention_at_ms: i64,
+    pub first_unsynced_at_ms: Option<i64>,
+}
+
+impl OwnedPartition {
+    /// Opens the log and rebuilds the producers' state from its checkpoint and tail.
+    ///
+    /// # Errors
+    /// Whatever keeps the log from being opened.
+    pub fn open(
+        disk: &Arc<dyn Disk>,
+        request: OpenRequest,
+        owner: Owner,
+        now_ms: i64,
+    ) -> Result<(Self, Recovery), LogError> {
+        let OpenRequest {
+            topic,
+            topic_id,
+            index,
+            directory,
+            settings,
+        } = request;
+        let mut producers = Producers::new(ProducerLimits::default());
+        let mut replay = |replay: Replay<'_>| match replay {
+            Replay::Snapshot(snapshot) => match Producers::restore(snapshot) {
+                Ok(restored) => producers = restored,
+                // Batches sent again would then be taken for new ones: worth a line, not worth refusing the data.
+                Err(error) => {
+                    tracing::error!(%error, "the producers' state of a partition is lost")
+                }
+            },
+            Replay::Batch(header) => producers.apply(header, Millis(now_ms)),
+        };
+        let (log, recovery) = PartitionLog::open(
+            Arc::clone(disk),
+            directory,
+            log_settings(&settings),
+            now_ms,
+            &mut replay,
+        )?;
+        let shared = Partition::new(topic, topic_id, index, owner, log.shared_view());
+        let owned = Self {
+            shared: Arc::new(shared),
+            log,
+            producers,
+            settings,
+            is_touched: false,
+            is_checkpointing: false,
+            checkpoint_at_ms: now_ms,
+            retention_at_ms: now_ms,
+            first_unsynced_at_ms: None,
+        };
+        Ok((owned, recovery))
+    }
+
+    /// Admits and buffers one batch; nothing is visible or on the disk yet.
+    pub fn append(&mut self, batch: &CheckedBatch, now_ms: i64) -> AppendOutcome {
+        let header = batch.header();
+        if let Some(refusal) = self.refuse_timestamps(header, now_ms) {
+            return refusal;
+        }
+        match self.producers.admit(header, Millis(now_ms)) {
+            Admission::Append => {}
+            Admission::Duplicate {
+                base_offset,
+                log_append_time,
+            } => {
+                return self.outcome(base_offset, log_append_time);
+            }
+            Admission::Refuse(error, message) => return AppendOutcome::refused(error, message),
+        }
+        let appended = self.log.append(batch, now_ms);
+        let (base_offset, append_time) = (
+            appended.base_offset.0,
+            appended.log_append_time.unwrap_or(-1),
+        );
+        self.producers
+            .record(header, base_offset, append_time, Millis(now_ms));
+        self.first_unsynced_at_ms.get_or_insert(now_ms);
+        self.is_touched = true;
+        self.outcome(base_offset, append_time)
+    }
+
+    fn outcome(&self, base_offset: i64, log_append_time: i64) -> AppendOutcome {
+        AppendOutcome {
+            error: ErrorCode::None,
+            message: None,
+            base_offset,
+            log_append_time,
+            log_start: self.log.log_start().0,
+        }
+    }
+
+    fn refuse_timestamps(&self, header: &BatchHeader, now_ms: i64) -> Option<AppendOutcome> {
+        let settings = &self.settings;
+        if settings.is_log_append_time {
+            return None;
+        }
+        let too_old = header.base_timestamp >= 0
+            && now_ms.saturating_sub(header.max_timestamp)
+                > settings.message_timestamp_before_max_ms;
+        let too_new =
+            header.max_timestamp.saturating_sub(now_ms) > settings.message_timestamp_after_max_ms;
+        (too_old || too_new).then(|| {
+            let limit = if too_old {
+                "message.timestamp.before.max.ms"
+            } else {
+                "message.timestamp.after.max.ms"
+            };
+            AppendOutcome::refused(
+                ErrorCode::InvalidTimestamp,
+                format!(
+                    "timestamp {} of a record for {:?} is beyond {limit}",
+                    header.max_timestamp, self.shared
+                ),
+            )
+        })
+    }
+
+    /// Whether replies and readers wait for the disk.
+    pub fn is_synced_by_step(&self) -> bool {
+        self.settings.durability == Durability::Sync
+    }
+
+    /// Whether it is time to write down how far the log is known to be good: a crash would leave too much to scan,
+    /// or the interval of an interval topic is over. A checkpoint syncs what it claims.
+    pub fn wants_checkpoint(&self, now_ms: i64) -> bool {
+        let bytes = self.log.bytes_since_checkpoint();
+        if bytes == 0 || self.is_checkpointing {
+            return false;
+        }
+        let age = now_ms - self.checkpoint_at_ms;
+        match self.settings.durability {
+            Durability::Sync => bytes >= CHECKPOINT_AFTER_BYTES || age >= CHECKPOINT_AFTER_MS,
+            Durability::Interval { flush_ms } => {
+                bytes >= CHECKPOINT_AFTER_BYTES
+                    || self
+                        .first_unsynced_at_ms
+                        .is_some_and(|since| now_ms - since >= flush_ms)
+            }
+            Durability::Os => age >= UNSYNCED_CHECKPOINT_AFTER_MS,
+        }
+    }
+
+    /// Makes what is written visible to readers and wakes those who wait for it.
+    pub fn publish(&mut self) {
+        self.log.publish(self.end());
+        self.shared.wake_waiters();
+        self.is_touched = false;
+    }
+
+    /// The offset after the last record that was appended.
+    pub fn end(&self) -> Offset {
+        self.log.end_offset()
+    }
+
+    /// Begins a checkpoint of everything written; the job does the waiting.
+    ///
+    /// # Errors
+    /// When the indexes cannot be written.
+    pub fn begin_checkpoint(&mut self, now_ms: i64) -> Result<CheckpointJob, LogError> {
+        self.is_checkpointing = true;
+        self.first_unsynced_at_ms = None;
+        self.checkpoint_at_ms = now_ms;
+        self.log.begin_checkpoint(self.producers.snapshot())
+    }
+
+    pub fn configure(&mut self, settings: TopicSettings) {
+        self.log.update_settings(log_settings(&settings));
+        self.settings = settings;
+    }
+}
+
+/// The part of a topic's settings that its logs need.
+pub fn log_settings(settings: &TopicSettings) -> LogSettings {
+    LogSettings {
+        segment_bytes: ByteCount(settings.segment_bytes),
+        segment_age: millis(settings.segment_ms),
+        index_interval_bytes: ByteCount(settings.index_interval_bytes),
+        retention_age: settings
+            .retention_ms
+            .filter(|_| settings.deletes_by_retention)
+            .map(millis),
+        retention_bytes: settings
+            .retention_bytes
+            .filter(|_| settings.deletes_by_retention)
+            .map(ByteCount),
+        max_message_bytes: ByteCount(settings.max_message_bytes as u64),
+        timestamp_type: if settings.is_log_append_time {
+            TimestampType::LogAppendTime
+        } else {
+            TimestampType::CreateTime
+        },
+        durability: match settings.durability {
+            Durability::Sync => log::Durability::Sync,
+            Durability::Interval { .. } => log::Durability::Interval,
+            Durability::Os => log::Durability::Os,
+        },
+    }
+}
+
+fn millis(value: i64) -> Duration {
+    Duration::from_millis(u64::try_from(value).unwrap_or(0))
+}

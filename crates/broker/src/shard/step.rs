@@ -1,0 +1,445 @@
+//! One step of a shard, and what it leaves for its thread to do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_state::step::Millis;
+use log::{CheckpointJob, Disk, LogError, Remains};
+use thiserror::Error;
+use wire::ErrorCode;
+
+use broker_state::configs::TopicSettings;
+
+use super::event::{AppendItem, AppendOutcome, Event, OpenRequest, Reply, Slot};
+use super::owned::OwnedPartition;
+use crate::partition::Owner;
+use crate::sync_pool::SyncPool;
+
+/// How often retention looks at a partition (`log.retention.check.interval.ms`).
+const RETENTION_INTERVAL_MS: i64 = 300_000;
+/// Checkpoints of one tick, so that a tick never holds up producers for long.
+const CHECKPOINTS_PER_TICK: usize = 64;
+
+/// Why a shard, and with it the broker, cannot go on: what is on the disk is no longer known.
+#[derive(Debug, Error)]
+pub enum Fatal {
+    #[error(
+        "cannot write to {partition}: {source}; nothing that was acknowledged is lost, mend the disk and start again"
+    )]
+    Write { partition: String, source: LogError },
+    #[error(
+        "cannot sync {partition} to the disk: {source}; nothing that was acknowledged is lost, mend the disk and start again"
+    )]
+    Sync {
+        partition: String,
+        source: std::io::Error,
+    },
+}
+
+/// A checkpoint that is written without holding up the step; its end comes back as `Event::Checkpointed`.
+pub struct Checkpointing {
+    pub partition: Slot,
+    pub job: CheckpointJob,
+}
+
+/// What a step did, for the metrics and for the thread.
+#[derive(Default)]
+pub struct Completed {
+    pub checkpoints: Vec<Checkpointing>,
+    /// Deleted files, to be removed where waiting does not matter.
+    pub remains: Vec<Remains>,
+    pub is_closed: bool,
+    pub times: StepTimes,
+}
+
+/// Where the time of a step went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StepTimes {
+    pub batches: usize,
+    pub synced_files: usize,
+    pub sync: Duration,
+}
+
+/// The partitions of one thread.
+pub struct Shard {
+    index: usize,
+    disk: Arc<dyn Disk>,
+    syncs: Arc<SyncPool>,
+    partitions: Vec<Option<OwnedPartition>>,
+    free: Vec<usize>,
+    touched: Vec<usize>,
+    replies: Vec<WaitingReply>,
+}
+
+struct WaitingReply {
+    outcomes: Vec<AppendOutcome>,
+    waits_for_sync: bool,
+    reply: Reply<Vec<AppendOutcome>>,
+}
+
+impl Shard {
+    pub fn new(index: usize, disk: Arc<dyn Disk>, syncs: Arc<SyncPool>) -> Self {
+        Self {
+            index,
+            disk,
+            syncs,
+            partitions: Vec::new(),
+            free: Vec::new(),
+            touched: Vec::new(),
+            replies: Vec::new(),
+        }
+    }
+
+    /// Works through `events` in order; every reply that is due has been delivered when it returns.
+    ///
+    /// # Errors
+    /// `Fatal` when the disk failed; replies that promised durability are then dropped, not delivered.
+    pub fn step(
+        &mut self,
+        now_ms: i64,
+        events: impl IntoIterator<Item = Event>,
+    ) -> Result<Completed, Fatal> {
+        let mut completed = Completed::default();
+        for event in events {
+            if let Event::Append { items, reply } = event {
+                completed.times.batches += items.len();
+                self.admit(now_ms, items, reply);
+                continue;
+            }
+            self.commit(&mut completed.times)?;
+            self.administer(now_ms, event, &mut completed)?;
+        }
+        self.commit(&mut completed.times)?;
+        Ok(completed)
+    }
+
+    fn admit(&mut self, now_ms: i64, items: Vec<AppendItem>, reply: Reply<Vec<AppendOutcome>>) {
+        let mut waits_for_sync = false;
+        let mut outcomes = Vec::with_capacity(items.len());
+        for AppendItem { partition, batch } in items {
+            let Some(slot) = self.slot_of(&partition) else {
+                outcomes.push(AppendOutcome::refused(
+                    ErrorCode::UnknownTopicOrPartition,
+                    format!("{partition:?} has been deleted"),
+                ));
+                continue;
+            };
+            let owned = self.partitions[slot].as_mut().expect("slot_of found it");
+            let was_touched = owned.is_touched;
+            outcomes.push(owned.append(&batch, now_ms));
+            if owned.is_touched {
+                waits_for_sync |= owned.is_synced_by_step();
+                if !was_touched {
+                    self.touched.push(slot);
+                }
+            }
+        }
+        self.replies.push(WaitingReply {
+            outcomes,
+            waits_for_sync,
+            reply,
+        });
+    }
+
+    /// Writes, syncs, publishes and replies for everything admitted since the last commit.
+    fn commit(&mut self, times: &mut StepTimes) -> Result<(), Fatal> {
+        if self.replies.is_empty() {
+            return Ok(());
+        }
+        let touched = std::mem::take(&mut self.touched);
+        let (synced, unsynced): (Vec<usize>, Vec<usize>) = touched
+            .iter()
+            .partition(|&&slot| self.owned(slot).is_synced_by_step());
+        for &slot in &touched {
+            self.write(slot)?;
+        }
+        for &slot in &unsynced {
+            self.owned(slot).publish();
+        }
+        let replies = std::mem::take(&mut self.replies);
+        let (late, early): (Vec<_>, Vec<_>) =
+            replies.into_iter().partition(|reply| reply.waits_for_sync);
+        deliver(early);
+        self.sync(&synced, times)?;
+        for &slot in &synced {
+            self.owned(slot).publish();
+        }
+        deliver(late);
+        self.touched = touched;
+        self.touched.clear();
+        Ok(())
+    }
+
+    fn write(&mut self, slot: usize) -> Result<(), Fatal> {
+        let owned = self.owned(slot);
+        owned.log.write().map_err(|source| Fatal::Write {
+            partition: format!("{:?}", owned.shared),
+            source,
+        })
+    }
+
+    /// Syncs all files of these partitions together.
+    fn sync(&mut self, slots: &[usize], times: &mut StepTimes) -> Result<(), Fatal> {
+        let mut files = Vec::with_capacity(slots.len());
+        let mut slot_of_file = Vec::with_capacity(slots.len());
+        for &slot in slots {
+            for file in self.owned(slot).log.unsynced_files() {
+                files.push(file);
+                slot_of_file.push(slot);
+            }
+        }
+        if !files.is_empty() {
+            times.synced_files += files.len();
+            times.sync += self
+                .syncs
+                .sync_all(&files)
+                .map_err(|(index, source)| Fatal::Sync {
+                    partition: format!("{:?}", self.owned(slot_of_file[index]).shared),
+                    source,
+                })?;
+        }
+        for &slot in slots {
+            let owned = self.owned(slot);
+            owned.log.mark_synced(owned.end());
+            owned.first_unsynced_at_ms = None;
+        }
+        Ok(())
+    }
+
+    fn administer(
+        &mut self,
+        now_ms: i64,
+        event: Event,
+        completed: &mut Completed,
+    ) -> Result<(), Fatal> {
+        match event {
+            Event::Append { .. } => unreachable!("appends are admitted, not administered"),
+            Event::Open { requests, reply } => reply.deliver(self.open(now_ms, requests)),
+            Event::Delete { partitions, reply } => {
+                completed.remains.extend(self.delete(&partitions));
+                reply.deliver(());
+            }
+            Event::Configure {
+                partitions,
+                settings,
+            } => self.configure(&partitions, &settings),
+            Event::DeleteRecords {
+                partition,
+                before,
+                reply,
+            } => {
+                let result = self.delete_records(&partition, before, &mut completed.remains)?;
+                reply.deliver(result);
+            }
+            Event::Checkpointed {
+                partition,
+                finished,
+            } => {
+                if let Some(slot) = self.slot_of(&partition) {
+                    let owned = self.owned(slot);
+                    owned.is_checkpointing = false;
+                    owned.log.finish_checkpoint(finished);
+                }
+            }
+            Event::Tick => self.tick(now_ms, completed)?,
+            Event::Close { reply } => {
+                self.close(&mut completed.times)?;
+                completed.is_closed = true;
+                reply.deliver(());
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, now_ms: i64, requests: Vec<OpenRequest>) -> Result<Vec<Slot>, LogError> {
+        let mut opened = Vec::with_capacity(requests.len());
+        for request in requests {
+            let slot = self.free_slot();
+            let owner = Owner::Shard {
+                shard: self.index,
+                slot,
+            };
+            let opening = OwnedPartition::open(&self.disk, request, owner, now_ms);
+            let (owned, recovery) = opening.inspect_err(|_| self.free.push(slot))?;
+            report(&owned.shared, &recovery);
+            opened.push(Arc::clone(&owned.shared));
+            self.partitions[slot] = Some(owned);
+        }
+        Ok(opened)
+    }
+
+    fn free_slot(&mut self) -> usize {
+        self.free.pop().unwrap_or_else(|| {
+            self.partitions.push(None);
+            self.partitions.len() - 1
+        })
+    }
+
+    fn delete(&mut self, partitions: &[Slot]) -> Vec<Remains> {
+        let mut remains = Vec::new();
+        for partition in partitions {
+            let Some(slot) = self.slot_of(partition) else {
+                continue;
+            };
+            let owned = self.partitions[slot].take().expect("slot_of found it");
+            partition.close();
+            self.free.push(slot);
+            match owned.log.delete() {
+                Ok(found) => remains.push(found),
+                // The topic is gone from the metadata: what is left is removed at the next start.
+                Err(error) => {
+                    tracing::warn!(partition = ?partition, %error, "a deleted partition's files are still there")
+                }
+            }
+        }
+        remains
+    }
+
+    fn configure(&mut self, partitions: &[Slot], settings: &TopicSettings) {
+        for partition in partitions {
+            if let Some(slot) = self.slot_of(partition) {
+                self.owned(slot).configure(*settings);
+            }
+        }
+    }
+
+    fn delete_records(
+        &mut self,
+        partition: &Slot,
+        before: i64,
+        remains: &mut Vec<Remains>,
+    ) -> Result<Result<i64, (ErrorCode, String)>, Fatal> {
+        let Some(slot) = self.slot_of(partition) else {
+            return Ok(Err((
+                ErrorCode::UnknownTopicOrPartition,
+                format!("{partition:?} has been deleted"),
+            )));
+        };
+        let owned = self.owned(slot);
+        let (start, end) = (owned.log.log_start().0, owned.end().0);
+        let before = if before == -1 { end } else { before };
+        if before < 0 || before > end {
+            let text = format!(
+                "offset {before} is outside of {partition:?}, which holds {start} to {end}"
+            );
+            return Ok(Err((ErrorCode::OffsetOutOfRange, text)));
+        }
+        if before > start {
+            let failed = |source| Fatal::Write {
+                partition: format!("{partition:?}"),
+                source,
+            };
+            let deleted = owned
+                .log
+                .delete_records(log::Offset(before))
+                .map_err(failed)?;
+            remains.extend(deleted.into_iter().map(|segment| segment.remains));
+        }
+        Ok(Ok(owned.log.log_start().0))
+    }
+
+    fn tick(&mut self, now_ms: i64, completed: &mut Completed) -> Result<(), Fatal> {
+        for owned in self.partitions.iter_mut().flatten() {
+            let failed = |shared: &Slot, source| Fatal::Write {
+                partition: format!("{shared:?}"),
+                source,
+            };
+            if now_ms >= owned.retention_at_ms {
+                owned.retention_at_ms = now_ms + RETENTION_INTERVAL_MS;
+                owned.producers.expire(Millis(now_ms));
+                let deleted = owned
+                    .log
+                    .apply_retention(now_ms)
+                    .map_err(|source| failed(&owned.shared, source))?;
+                if !deleted.is_empty() {
+                    tracing::info!(partition = ?owned.shared, segments = deleted.len(), "retention deleted segments");
+                    completed
+                        .remains
+                        .extend(deleted.into_iter().map(|segment| segment.remains));
+                }
+            }
+            if completed.checkpoints.len() < CHECKPOINTS_PER_TICK && owned.wants_checkpoint(now_ms)
+            {
+                let job = owned
+                    .begin_checkpoint(now_ms)
+                    .map_err(|source| failed(&owned.shared, source))?;
+                completed.checkpoints.push(Checkpointing {
+                    partition: Arc::clone(&owned.shared),
+                    job,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, times: &mut StepTimes) -> Result<(), Fatal> {
+        // All files together first; the checkpoints then find nothing left to sync.
+        let open: Vec<usize> = (0..self.partitions.len())
+            .filter(|&slot| self.partitions[slot].is_some())
+            .collect();
+        self.sync(&open, times)?;
+        for owned in self.partitions.iter_mut().filter_map(Option::take) {
+            let OwnedPartition {
+                shared,
+                log,
+                producers,
+                ..
+            } = owned;
+            log.close(producers.snapshot())
+                .map_err(|source| Fatal::Write {
+                    partition: format!("{shared:?}"),
+                    source,
+                })?;
+        }
+        Ok(())
+    }
+
+    /// Where this shard keeps `partition`; none after it was deleted.
+    fn slot_of(&self, partition: &Slot) -> Option<usize> {
+        let Owner::Shard { shard, slot } = partition.owner else {
+            return None;
+        };
+        assert_eq!(
+            shard, self.index,
+            "OneOwnerPerPartition: {partition:?} belongs to another shard"
+        );
+        let owned = self.partitions.get(slot)?.as_ref()?;
+        Arc::ptr_eq(&owned.shared, partition).then_some(slot)
+    }
+
+    fn owned(&mut self, slot: usize) -> &mut OwnedPartition {
+        self.partitions[slot]
+            .as_mut()
+            .expect("a touched slot is open until the commit")
+    }
+}
+
+fn deliver(replies: Vec<WaitingReply>) {
+    for WaitingReply {
+        outcomes, reply, ..
+    } in replies
+    {
+        reply.deliver(outcomes);
+    }
+}
+
+/// Says what recovery found, once, where it was found.
+fn report(partition: &Slot, recovery: &log::Recovery) {
+    if recovery.truncated_bytes > 0 {
+        tracing::warn!(partition = ?partition, bytes = recovery.truncated_bytes, "cut an incomplete batch off the end of the log");
+    }
+    for corrupt in &recovery.corrupt {
+        let log::CorruptStretch {
+            path,
+            position,
+            length,
+            first_offset,
+            next_offset,
+        } = corrupt;
+        let file = path.display();
+        tracing::error!(%file, position, length, %first_offset, %next_offset, "the log is damaged: these offsets cannot be read");
+    }
+    if let Some(lost) = &recovery.lost {
+        tracing::error!(partition = ?partition, ?lost, "records that had been synced are gone from the disk");
+    }
+}
