@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::key::ConfigError;
-use super::{BrokerConfig, TopicKey, topic_key};
+use super::{TopicKey, topic_key};
 
 /// The interval of `thalweg.durability=interval` when `flush.ms` is not set.
 pub const DEFAULT_FLUSH_MS: i64 = 1_000;
@@ -215,15 +215,16 @@ impl TopicSettings {
     }
 }
 
-/// Checks what no single value shows: values of one topic that contradict each other or ask for what is not here.
+/// Checks what no single value shows: values of one topic that contradict each other or `defaults` (what the broker
+/// gives a topic without values), or ask for what is not here.
 ///
 /// # Errors
 /// `Conflict`, in Kafka's words.
 pub fn check_combination(
-    broker: &BrokerConfig,
+    defaults: TopicSettings,
     values: &BTreeMap<String, String>,
 ) -> Result<(), ConfigError> {
-    let settings = broker.topic_defaults().with(values)?;
+    let settings = defaults.with(values)?;
     let (least, most) = (
         settings.min_compaction_lag_ms,
         settings.max_compaction_lag_ms,

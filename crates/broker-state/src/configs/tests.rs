@@ -537,7 +537,8 @@ mod topic_settings {
     #[test]
     fn values_that_contradict_each_other_are_refused_also_against_the_broker_s() {
         let checked = |broker: &BrokerConfig, entries: &[(&str, &str)]| {
-            check_combination(broker, &values(entries)).map_err(|error| error.to_string())
+            check_combination(broker.topic_defaults(), &values(entries))
+                .map_err(|error| error.to_string())
         };
         let lags = [
             ("min.compaction.lag.ms", "10"),
@@ -556,7 +557,10 @@ mod topic_settings {
 
     #[test]
     fn tiered_storage_is_refused_rather_than_pretended() {
-        let error = check_combination(&broker(&[]), &values(&[("remote.storage.enable", "true")]));
+        let error = check_combination(
+            TopicSettings::default(),
+            &values(&[("remote.storage.enable", "true")]),
+        );
         assert!(
             error
                 .expect_err("not offered")
@@ -564,7 +568,10 @@ mod topic_settings {
                 .starts_with("Tiered Storage functionality is disabled")
         );
         assert_eq!(
-            check_combination(&broker(&[]), &values(&[("remote.storage.enable", "false")])),
+            check_combination(
+                TopicSettings::default(),
+                &values(&[("remote.storage.enable", "false")])
+            ),
             Ok(())
         );
     }
