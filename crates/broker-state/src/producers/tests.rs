@@ -1,5 +1,8 @@
 //! Claims about idempotent producers, in a small language: a batch is "producer/epoch sequence+records".
 
+mod histories;
+mod snapshots;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -498,170 +501,10 @@ fn a_batch_of_a_damaged_log_is_passed_over() {
     assert_eq!(producers.len(), 2);
 }
 
-mod snapshots {
-    use super::*;
-
-    #[test]
-    fn have_the_documented_bytes() {
-        let mut producers = Producers::default();
-        producers.record(&batch("7/2 0+3"), 10, -1, Millis(4));
-        let expected = [0, 1, 14, 4, 24, 8, 1, 0, 4, 20, 1];
-        assert_eq!(producers.snapshot(), expected);
-    }
-
-    #[test]
-    fn of_nobody_and_no_bytes_at_all_are_nobody() {
-        let nobody = Producers::default().snapshot();
-        assert_eq!(nobody, [0, 0]);
-        assert!(Producers::restore(&nobody).expect("well formed").is_empty());
-        assert!(
-            Producers::restore(&[])
-                .expect("a log without a checkpoint")
-                .is_empty()
-        );
-    }
-
-    #[test]
-    fn of_a_newer_version_are_refused() {
-        let error = Producers::restore(&[1, 0]).expect_err("newer");
-        assert_eq!(error, SnapshotError::UnknownVersion { version: 1 });
-    }
-
-    #[test]
-    fn that_name_more_producers_than_their_bytes_can_hold_are_refused() {
-        let bytes = [0, 0xff, 0xff, 0xff, 0xff, 0x0f, 1, 2, 3];
-        assert!(matches!(
-            Producers::restore(&bytes),
-            Err(SnapshotError::Malformed(_))
-        ));
-    }
-
-    #[test]
-    fn that_name_a_producer_twice_are_refused() {
-        let bytes = [0, 2, 14, 0, 0, 0, 0, 14, 0, 0, 0, 0];
-        assert_eq!(
-            Producers::restore(&bytes).expect_err("twice"),
-            SnapshotError::Unordered { producer_id: 7 }
-        );
-    }
-
-    #[test]
-    fn keep_when_each_producer_was_seen() {
-        let mut producers = Producers::default();
-        producers.record(&batch("7/0 0+1"), 0, TIMELESS, Millis(123));
-        let restored = Producers::restore(&producers.snapshot()).expect("what was written is read");
-        assert_eq!(restored.next_deadline(), producers.next_deadline());
-    }
-
-    #[test]
-    fn are_small() {
-        let mut producers = Producers::default();
-        for id in 0..10_000 {
-            for sequence in 0..5 {
-                producers.record(
-                    &batch(&format!("{id}/0 {sequence}+1")),
-                    1 << 40,
-                    TIMELESS,
-                    NOW,
-                );
-            }
-        }
-        assert!(
-            producers.snapshot().len() < 800_000,
-            "{}",
-            producers.snapshot().len()
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn of_any_state_are_read_back(batches in prop::collection::vec(any_batch(), 0..60)) {
-            let mut producers = Producers::default();
-            for (at, header) in batches.iter().enumerate() {
-                producers.record(header, at as i64 * 100, TIMELESS, Millis(at as i64));
-            }
-            let restored = Producers::restore(&producers.snapshot()).expect("what was written is read");
-            prop_assert_eq!(&restored.by_id, &producers.by_id);
-            prop_assert_eq!(restored.snapshot(), producers.snapshot());
-        }
-
-        #[test]
-        fn that_are_cut_anywhere_are_refused(
-            batches in prop::collection::vec(any_batch(), 1..9),
-            cut in any::<prop::sample::Index>(),
-        ) {
-            let mut producers = Producers::default();
-            batches.iter().for_each(|header| producers.record(header, 5, TIMELESS, NOW));
-            let bytes = producers.snapshot();
-            let cut = 1 + cut.index(bytes.len() - 1);
-            prop_assert!(Producers::restore(&bytes[..cut]).is_err());
-        }
-
-        #[test]
-        fn of_any_bytes_are_read_or_refused_without_a_panic(mut bytes: Vec<u8>) {
-            let _ = Producers::restore(&bytes);
-            bytes.insert(0, 0);
-            if let Ok(producers) = Producers::restore(&bytes) {
-                let again = Producers::restore(&producers.snapshot()).expect("what was written is read");
-                prop_assert_eq!(again.by_id, producers.by_id);
-            }
-        }
-    }
-}
-
 /// Few producers, epochs and sequences, so that batches meet each other.
 fn any_batch() -> impl Strategy<Value = BatchHeader> {
     let sequence = prop_oneof![4 => 0..6_i32, 1 => Just(i32::MAX), 1 => Just(i32::MAX - 1)];
     (0..4_i64, 0..3_i16, sequence, 1..4_i32).prop_map(|(id, epoch, sequence, records)| {
         batch(&format!("{id}/{epoch} {sequence}+{records}"))
     })
-}
-
-proptest! {
-    /// Whatever clients send, and wherever the broker restarts, no batch is in the log twice while its producer
-    /// may still retry it.
-    #[test]
-    fn no_batch_is_appended_twice_within_the_window(
-        sent in prop::collection::vec((any_batch(), prop::bool::weighted(0.1)), 0..80),
-    ) {
-        let mut partition = Partition::new();
-        for (header, restarts) in sent {
-            if restarts {
-                partition.producers = partition.recovered(partition.log.len() / 2);
-            }
-            partition.send_batch(header);
-        }
-        for id in 0..4 {
-            let of_producer: Vec<&BatchHeader> =
-                partition.log.iter().filter(|header| header.producer_id == id).collect();
-            for window in of_producer.windows(WINDOW) {
-                let newest = window[WINDOW - 1];
-                let same = |header: &&&BatchHeader| {
-                    (header.producer_epoch, header.base_sequence, header.record_count)
-                        == (newest.producer_epoch, newest.base_sequence, newest.record_count)
-                };
-                prop_assert_eq!(window.iter().filter(same).count(), 1);
-            }
-            prop_assert!(of_producer.is_sorted_by_key(|header| header.producer_epoch), "epochs never go back");
-        }
-    }
-
-    /// A client with five requests in flight over a line that loses answers and repeats requests.
-    #[test]
-    fn a_client_that_retries_until_it_is_answered_gets_each_batch_in_once(
-        repeats in prop::collection::vec(1..4_usize, 1..60),
-        first in prop_oneof![Just(0), Just(i32::MAX - 20)],
-    ) {
-        let mut partition = Partition::new();
-        let mut sequence = first;
-        for (at, repeat) in repeats.iter().enumerate() {
-            let text = format!("7/0 {sequence}+1");
-            prop_assert_eq!(partition.send(&text), at.to_string());
-            for _ in 1..*repeat {
-                prop_assert_eq!(partition.send(&text), format!("{at} again"));
-            }
-            sequence = next_sequence(sequence);
-        }
-        prop_assert_eq!(partition.end(), repeats.len() as i64);
-    }
 }

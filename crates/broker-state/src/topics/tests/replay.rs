@@ -5,89 +5,117 @@ use proptest::prelude::*;
 use super::*;
 
 /// Few names and ids, so that commands meet each other.
-fn any_command() -> impl Strategy<Value = Command> {
-    let name = || "[ab][._]?[cd]?";
-    let validate = || prop::bool::weighted(0.1);
-    let value = || {
-        prop_oneof![
-            Just("5"),
-            Just("compact"),
-            Just("x"),
-            Just("1048576"),
-            Just("os")
-        ]
-    };
-    let key = || {
-        prop_oneof![
-            Just("retention.ms"),
-            Just("cleanup.policy"),
-            Just("segment.bytes"),
-            Just("thalweg.durability"),
-            Just("log.retention.ms"),
-            Just("log.cleanup.policy"),
-            Just("no.such.key")
-        ]
-    };
-    let resource = || {
-        prop_oneof![
-            name().prop_map(|name| topic(&name)),
-            Just(broker("")),
-            Just(broker("1")),
-            Just(broker("2"))
-        ]
-    };
-    let new_topic = (
-        name(),
+fn any_name() -> impl Strategy<Value = String> {
+    "[ab][._]?[cd]?"
+}
+
+fn any_id() -> impl Strategy<Value = Uuid> {
+    any::<u8>().prop_map(|id| Uuid([id; 16]))
+}
+
+fn any_key() -> impl Strategy<Value = String> {
+    let keys = [
+        "retention.ms",
+        "cleanup.policy",
+        "segment.bytes",
+        "thalweg.durability",
+        "log.retention.ms",
+        "log.cleanup.policy",
+        "no.such.key",
+    ];
+    prop::sample::select(keys.to_vec()).prop_map(str::to_owned)
+}
+
+fn any_value() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["5", "compact", "x", "1048576", "os"]).prop_map(str::to_owned)
+}
+
+fn is_rare() -> impl Strategy<Value = bool> {
+    prop::bool::weighted(0.1)
+}
+
+fn any_new_topic() -> impl Strategy<Value = NewTopic> {
+    (
+        any_name(),
         0_i32..5,
-        any::<u8>(),
-        prop::option::of((key(), value())),
+        any_id(),
+        prop::option::of((any_key(), any_value())),
     )
         .prop_map(|(name, partitions, id, config)| {
-            let configs = config.map(|(key, value)| (key.to_owned(), Some(value.to_owned())));
+            let configs = config.map(|(key, value)| (key, Some(value)));
             NewTopic {
-                id: Uuid([id; 16]),
+                id,
                 configs: configs.into_iter().collect(),
                 ..new(&name, partitions)
             }
-        });
-    let operation =
-        (key(), 0_i8..4, value()).prop_map(|(name, operation, value)| ConfigOperation {
-            name: name.to_owned(),
-            operation,
-            value: Some(value.to_owned()),
-        });
+        })
+}
+
+fn any_topic_command() -> impl Strategy<Value = Command> {
+    let offsets = AutoTopic {
+        name: CONSUMER_OFFSETS.to_owned(),
+        id: Uuid([0xee; 16]),
+    };
     prop_oneof![
-        4 => (prop::collection::vec(new_topic, 1..4), validate())
+        4 => (prop::collection::vec(any_new_topic(), 1..4), is_rare())
             .prop_map(|(topics, validate_only)| Command::CreateTopics { topics, validate_only }),
-        1 => (name(), any::<u8>()).prop_map(|(name, id)| Command::AutoCreateTopics {
-            topics: vec![AutoTopic { name, id: Uuid([id; 16]) }]
-        }),
-        1 => Just(Command::AutoCreateTopics {
-            topics: vec![AutoTopic { name: CONSUMER_OFFSETS.to_owned(), id: Uuid([0xee; 16]) }]
-        }),
-        2 => prop::collection::vec(name(), 1..3)
+        1 => (any_name(), any_id())
+            .prop_map(|(name, id)| Command::AutoCreateTopics { topics: vec![AutoTopic { name, id }] }),
+        1 => Just(Command::AutoCreateTopics { topics: vec![offsets] }),
+        2 => prop::collection::vec(any_name(), 1..3)
             .prop_map(|names| Command::DeleteTopics { topics: names.iter().map(|name| named(name)).collect() }),
-        1 => any::<u8>().prop_map(|id| Command::DeleteTopics { topics: vec![identified(Uuid([id; 16]))] }),
-        2 => (name(), 0_i32..9, validate()).prop_map(|(name, partitions, validate_only)| {
+        1 => any_id().prop_map(|id| Command::DeleteTopics { topics: vec![identified(id)] }),
+        2 => (any_name(), 0_i32..9, is_rare()).prop_map(|(name, partitions, validate_only)| {
             Command::CreatePartitions { topics: vec![to(&name, partitions)], validate_only }
         }),
-        2 => (resource(), prop::collection::vec((key(), value()), 0..3), validate()).prop_map(
-            |(resource, entries, validate_only)| {
-                let entries =
-                    entries.into_iter().map(|(name, value)| (name.to_owned(), Some(value.to_owned()))).collect();
-                Command::AlterConfigs { resources: vec![ConfigReplacement { resource, entries }], validate_only }
+    ]
+}
+
+fn any_config_command() -> impl Strategy<Value = Command> {
+    let resource = || {
+        prop_oneof![
+            any_name().prop_map(|name| topic(&name)),
+            prop::sample::select(vec![broker(""), broker("1"), broker("2")]),
+        ]
+    };
+    let entry = (any_key(), any_value()).prop_map(|(name, value)| (name, Some(value)));
+    let operation =
+        (any_key(), 0_i8..4, any_value()).prop_map(|(name, operation, value)| ConfigOperation {
+            name,
+            operation,
+            value: Some(value),
+        });
+    let replacement = (resource(), prop::collection::vec(entry, 0..3))
+        .prop_map(|(resource, entries)| ConfigReplacement { resource, entries });
+    let change =
+        (resource(), prop::collection::vec(operation, 1..3)).prop_map(|(resource, operations)| {
+            ConfigChange {
+                resource,
+                operations,
             }
-        ),
-        3 => (resource(), prop::collection::vec(operation, 1..3), validate()).prop_map(
-            |(resource, operations, validate_only)| Command::IncrementalAlterConfigs {
-                resources: vec![ConfigChange { resource, operations }],
-                validate_only
-            }
-        ),
-        1 => prop::option::of((0_i64..2_000, 0_i16..5)).prop_map(|current| Command::InitProducerId {
-            current: current
-                .map(|(producer_id, producer_epoch)| ProducerIdentity { producer_id, producer_epoch })
+        });
+    prop_oneof![
+        (replacement, is_rare()).prop_map(|(replacement, validate_only)| Command::AlterConfigs {
+            resources: vec![replacement],
+            validate_only
         }),
+        (change, is_rare()).prop_map(|(change, validate_only)| Command::IncrementalAlterConfigs {
+            resources: vec![change],
+            validate_only
+        }),
+    ]
+}
+
+fn any_command() -> impl Strategy<Value = Command> {
+    let identity =
+        (0_i64..2_000, 0_i16..5).prop_map(|(producer_id, producer_epoch)| ProducerIdentity {
+            producer_id,
+            producer_epoch,
+        });
+    prop_oneof![
+        10 => any_topic_command(),
+        5 => any_config_command(),
+        1 => prop::option::of(identity).prop_map(|current| Command::InitProducerId { current }),
         1 => Just(Command::RaiseLeaderEpochs),
     ]
 }
@@ -153,20 +181,32 @@ proptest! {
     }
 }
 
-#[test]
-fn a_log_that_does_not_fit_is_refused_with_where_it_breaks() {
-    let created = |name: &str, id: u8| MetadataRecord::TopicCreated {
+fn created(name: &str, id: u8) -> MetadataRecord {
+    MetadataRecord::TopicCreated {
         id: Uuid([id; 16]),
         name: name.to_owned(),
         partitions: 2,
         replication_factor: 1,
         configs: Vec::new(),
+    }
+}
+
+/// Records that do not fit a cluster with the one topic "a" of two partitions and id 1.
+fn misfits() -> Vec<MetadataRecord> {
+    let (id, other) = (Uuid([1; 16]), Uuid([2; 16]));
+    let scope = BrokerScope::AllBrokers;
+    let set = |id, name: &str, value: &str| MetadataRecord::TopicConfigSet {
+        id,
+        name: name.to_owned(),
+        value: value.to_owned(),
     };
-    let id = Uuid([1; 16]);
-    let other = Uuid([2; 16]);
-    let name = || "retention.ms".to_owned();
-    let value = || "1".to_owned();
-    let refused = [
+    let epoch = |id, first_partition, partitions| MetadataRecord::LeaderEpochSet {
+        id,
+        first_partition,
+        partitions,
+        epoch: 1,
+    };
+    vec![
         created("a", 2),
         created("b", 1),
         MetadataRecord::TopicDeleted { id: other },
@@ -175,54 +215,35 @@ fn a_log_that_does_not_fit_is_refused_with_where_it_breaks() {
             partitions: 3,
         },
         MetadataRecord::PartitionsAdded { id, partitions: 2 },
-        MetadataRecord::TopicConfigSet {
-            id: other,
-            name: name(),
-            value: value(),
-        },
+        set(other, "retention.ms", "1"),
+        set(id, "retention.ms", "x"),
+        set(id, "no.such.key", "1"),
         MetadataRecord::TopicConfigRemoved {
             id: other,
-            name: name(),
-        },
-        MetadataRecord::TopicConfigSet {
-            id,
-            name: name(),
-            value: "x".to_owned(),
-        },
-        MetadataRecord::TopicConfigSet {
-            id,
-            name: "no.such.key".to_owned(),
-            value: value(),
+            name: "retention.ms".to_owned(),
         },
         MetadataRecord::BrokerConfigSet {
-            scope: BrokerScope::AllBrokers,
-            name: name(),
-            value: value(),
+            scope,
+            name: "retention.ms".to_owned(),
+            value: "1".to_owned(),
         },
-        MetadataRecord::LeaderEpochSet {
-            id,
-            first_partition: 1,
-            partitions: 2,
-            epoch: 1,
-        },
-        MetadataRecord::LeaderEpochSet {
-            id: other,
-            first_partition: 0,
-            partitions: 1,
-            epoch: 1,
-        },
-    ];
-    for record in refused {
+        epoch(id, 1, 2),
+        epoch(id, -1, 1),
+        epoch(id, i32::MAX, i32::MAX),
+        epoch(other, 0, 1),
+    ]
+}
+
+#[test]
+fn a_log_that_does_not_fit_is_refused_and_changes_nothing() {
+    for record in misfits() {
         let mut run = Run::new();
         run.log.push(created("a", 1));
         run.restart();
         let before = durable(&run.cluster);
         let error = run.cluster.apply(&record).expect_err("does not fit");
         assert!(!error.to_string().is_empty());
-        assert!(
-            durable(&run.cluster) == before,
-            "what is refused changes nothing: {record:?}"
-        );
+        assert!(durable(&run.cluster) == before, "{record:?}");
     }
 }
 
