@@ -1,1 +1,20 @@
-//! What the platform asks of any Kafka cluster: producer and consumer by librdkafka, other admin requests over wire.
+//! What the platform asks of any Kafka cluster, behind one type.
+//!
+//! [`Cluster`] says where the cluster is; from it come a [`Producer`] and a [`Consumer`] (librdkafka) and an [`Admin`]
+//! (a few connections of our own over `wire`). Nothing of librdkafka is in a public signature, so that another client can
+//! take its place. This crate knows no broker: it runs unchanged against Apache Kafka.
+
+mod admin;
+mod cluster;
+mod connection;
+mod consumer;
+mod error;
+mod librdkafka;
+mod producer;
+
+pub use admin::{Admin, configs, groups, log_dirs, offsets, topics};
+pub use cluster::Cluster;
+pub use connection::{Connection, Reply};
+pub use consumer::{Consumer, Event, IncomingRecord, Position};
+pub use error::{ClientError, ErrorKind};
+pub use producer::{Delivery, OutgoingRecord, Producer};

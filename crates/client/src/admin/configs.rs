@@ -1,0 +1,144 @@
+//! Settings of topics and brokers: reading and changing.
+
+use wire::{describe_configs, incremental_alter_configs};
+
+use super::{Admin, check};
+use crate::error::ClientError;
+
+/// What settings belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource<'a> {
+    Topic(&'a str),
+    Broker(i32),
+}
+
+impl Resource<'_> {
+    fn kind(self) -> i8 {
+        match self {
+            Resource::Topic(_) => 2,
+            Resource::Broker(_) => 4,
+        }
+    }
+
+    fn name(self) -> String {
+        match self {
+            Resource::Topic(name) => name.to_owned(),
+            Resource::Broker(id) => id.to_string(),
+        }
+    }
+}
+
+/// One setting and where its value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigEntry {
+    pub name: String,
+    /// Absent when it has none or is secret.
+    pub value: Option<String>,
+    pub source: &'static str,
+    pub is_read_only: bool,
+    pub is_sensitive: bool,
+}
+
+impl ConfigEntry {
+    pub fn is_default(&self) -> bool {
+        self.source == "default"
+    }
+}
+
+fn source_name(source: i8) -> &'static str {
+    match source {
+        1 => "topic",
+        2 => "broker",
+        3 => "all brokers",
+        4 => "start configuration",
+        5 => "default",
+        6 => "broker logger",
+        7 => "client metrics",
+        8 => "group",
+        _ => "unknown",
+    }
+}
+
+/// A change of one setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change<'a> {
+    Set(&'a str, &'a str),
+    /// Back to the default.
+    Unset(&'a str),
+}
+
+impl Admin {
+    /// All settings of a topic or a broker, sorted by name.
+    pub async fn configs(
+        &mut self,
+        resource: Resource<'_>,
+    ) -> Result<Vec<ConfigEntry>, ClientError> {
+        let name = resource.name();
+        let request = describe_configs::Request {
+            resources: vec![describe_configs::Resource {
+                resource_type: resource.kind(),
+                resource_name: &name,
+                configuration_keys: None,
+            }],
+            ..describe_configs::Request::default()
+        };
+        let connection = match resource {
+            Resource::Topic(_) => self.any(),
+            Resource::Broker(id) => self.node(id).await?,
+        };
+        let reply = connection.call(&request).await?;
+        let mut entries = Vec::new();
+        for result in &reply.read()?.results {
+            let what = || format!("settings of {name}");
+            check(result.error_code, result.error_message.as_deref(), what)?;
+            entries.extend(result.configs.iter().map(|config| ConfigEntry {
+                name: config.name.to_string(),
+                value: config.value.as_ref().map(ToString::to_string),
+                source: source_name(config.config_source),
+                is_read_only: config.read_only,
+                is_sensitive: config.is_sensitive,
+            }));
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    /// Changes settings; those not named stay as they are.
+    pub async fn change_configs(
+        &mut self,
+        resource: Resource<'_>,
+        changes: &[Change<'_>],
+        validate_only: bool,
+    ) -> Result<(), ClientError> {
+        let name = resource.name();
+        let configs = changes.iter().map(|change| {
+            let (name, config_operation, value) = match *change {
+                Change::Set(name, value) => (name, 0, Some(value)),
+                Change::Unset(name) => (name, 1, None),
+            };
+            incremental_alter_configs::AlterableConfig {
+                name,
+                config_operation,
+                value,
+            }
+        });
+        let request = incremental_alter_configs::Request {
+            resources: vec![incremental_alter_configs::Resource {
+                resource_type: resource.kind(),
+                resource_name: &name,
+                configs: configs.collect(),
+            }],
+            validate_only,
+        };
+        let connection = match resource {
+            Resource::Topic(_) => self.any(),
+            Resource::Broker(id) => self.node(id).await?,
+        };
+        let reply = connection.call(&request).await?;
+        for result in &reply.read()?.responses {
+            let what = || format!("changing settings of {name}");
+            check(result.error_code, result.error_message.as_deref(), what)?;
+        }
+        Ok(())
+    }
+}

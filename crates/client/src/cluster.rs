@@ -1,0 +1,110 @@
+//! Where a cluster is and how to talk to it: the one type that producers, consumers and admin requests come from.
+
+use std::time::Duration;
+
+use crate::admin::Admin;
+use crate::consumer::Consumer;
+use crate::error::ClientError;
+use crate::producer::{Delivery, Producer};
+
+/// The longest wait for one request unless [`Cluster::with_timeout`] says otherwise.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A Kafka cluster: bootstrap addresses, a client id, a time limit and librdkafka properties.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    bootstrap: Vec<String>,
+    client_id: String,
+    timeout: Duration,
+    properties: Vec<(String, String)>,
+}
+
+impl Cluster {
+    /// A cluster reached through `bootstrap`: one `host:port` or several, separated by commas.
+    pub fn new(bootstrap: &str) -> Cluster {
+        let bootstrap = bootstrap
+            .split(',')
+            .map(|address| address.trim().to_owned())
+            .filter(|address| !address.is_empty())
+            .collect();
+        Cluster {
+            bootstrap,
+            client_id: "thalweg".to_owned(),
+            timeout: DEFAULT_TIMEOUT,
+            properties: Vec::new(),
+        }
+    }
+
+    /// The longest wait for one request.
+    pub fn with_timeout(mut self, timeout: Duration) -> Cluster {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The name under which the broker sees this client.
+    pub fn with_client_id(mut self, client_id: &str) -> Cluster {
+        self.client_id = client_id.to_owned();
+        self
+    }
+
+    /// A librdkafka property for producers and consumers; a later one replaces an earlier one of the same name.
+    pub fn with_property(mut self, name: &str, value: &str) -> Cluster {
+        self.properties.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn bootstrap(&self) -> &[String] {
+        &self.bootstrap
+    }
+
+    pub fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(crate) fn properties(&self) -> &[(String, String)] {
+        &self.properties
+    }
+
+    /// Connects for admin requests; the first bootstrap address that answers is used.
+    ///
+    /// # Errors
+    /// `Unreachable` when none answers.
+    pub async fn admin(&self) -> Result<Admin, ClientError> {
+        Admin::connect(self).await
+    }
+
+    /// A producer; `on_delivery` is called once for every accepted record, on the producer's own thread.
+    ///
+    /// # Errors
+    /// `Client` when a property is unknown or out of range.
+    pub fn producer(
+        &self,
+        properties: &[(&str, &str)],
+        on_delivery: impl Fn(Delivery) + Send + Sync + 'static,
+    ) -> Result<Producer, ClientError> {
+        Producer::open(self, properties, Box::new(on_delivery))
+    }
+
+    /// A consumer, idle until it subscribes or is given partitions.
+    ///
+    /// # Errors
+    /// `Client` when a property is unknown or out of range.
+    pub fn consumer(&self, properties: &[(&str, &str)]) -> Result<Consumer, ClientError> {
+        Consumer::open(self, properties)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cluster;
+
+    #[test]
+    fn bootstrap_addresses_are_split_and_trimmed() {
+        let cluster = Cluster::new("a:9092, b:9093,");
+        assert_eq!(cluster.bootstrap(), ["a:9092", "b:9093"]);
+    }
+}

@@ -1,0 +1,275 @@
+//! One connection to one broker: versions are negotiated once, then any request of `wire` at the highest version both know.
+//!
+//! One request at a time. Frames, waits and answers are bounded; a connection that failed once stays failed.
+
+use std::collections::HashMap;
+use std::io;
+use std::marker::PhantomData;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use wire::api_versions;
+use wire::{ApiKey, ErrorCode, Reader, RequestHeader};
+
+use crate::error::ClientError;
+
+/// The largest answer that is read: Metadata of 100,000 partitions stays far below.
+const MAX_FRAME_BYTES: usize = 64 * 1024 * 1024;
+
+/// The version of the first ApiVersions request; every broker since Kafka 2.4 reads it, others answer in v0.
+const FIRST_VERSION: i16 = 3;
+
+/// A connection after its ApiVersions exchange.
+pub struct Connection {
+    stream: TcpStream,
+    address: String,
+    client_id: String,
+    limit: Duration,
+    correlation_id: i32,
+    offered: HashMap<i16, RangeInclusive<i16>>,
+    failed: bool,
+}
+
+/// An answer; [`Reply::read`] gives it as a message that borrows from here.
+pub struct Reply<Q> {
+    address: String,
+    version: i16,
+    body: Vec<u8>,
+    request: PhantomData<fn() -> Q>,
+}
+
+impl Connection {
+    /// Connects to `host:port` and asks which versions it speaks; `limit` bounds each exchange.
+    ///
+    /// # Errors
+    /// `Unreachable` when nothing listens there or does not answer in time, `Protocol` when it is no Kafka broker.
+    pub async fn open(
+        address: &str,
+        client_id: &str,
+        limit: Duration,
+    ) -> Result<Connection, ClientError> {
+        let unreachable = |reason: String| ClientError::Unreachable {
+            address: address.to_owned(),
+            reason,
+        };
+        if !address.contains(':') {
+            return Err(unreachable(
+                "no port in the address; write host:port".into(),
+            ));
+        }
+        let stream = timeout(limit, TcpStream::connect(address))
+            .await
+            .map_err(|_| unreachable(format!("no answer within {:.1} s", limit.as_secs_f64())))?
+            .map_err(|error| unreachable(io_reason(&error)))?;
+        stream
+            .set_nodelay(true)
+            .map_err(|error| unreachable(io_reason(&error)))?;
+        let mut connection = Connection {
+            stream,
+            address: address.to_owned(),
+            client_id: client_id.to_owned(),
+            limit,
+            correlation_id: 0,
+            offered: HashMap::new(),
+            failed: false,
+        };
+        connection.negotiate().await?;
+        Ok(connection)
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// The versions of `key` that the broker offers.
+    pub fn offered(&self, key: ApiKey) -> Option<RangeInclusive<i16>> {
+        self.offered.get(&(key as i16)).cloned()
+    }
+
+    /// Sends `request` at the highest version that both sides know.
+    pub async fn call<'q, Q: wire::Request<'q>>(
+        &mut self,
+        request: &Q,
+    ) -> Result<Reply<Q>, ClientError> {
+        self.call_up_to(request, i16::MAX).await
+    }
+
+    /// Like [`Connection::call`], at most at version `highest`: for requests whose later versions ask differently.
+    ///
+    /// # Errors
+    /// `NotOffered` when no version is common, `TimedOut` and `Unreachable` when no answer came.
+    pub async fn call_up_to<'q, Q: wire::Request<'q>>(
+        &mut self,
+        request: &Q,
+        highest: i16,
+    ) -> Result<Reply<Q>, ClientError> {
+        let ours = Q::KEY.versions();
+        let version = self
+            .offered(Q::KEY)
+            .map(|theirs| {
+                let top = (*theirs.end()).min(*ours.end()).min(highest);
+                let bottom = (*theirs.start()).max(*ours.start());
+                bottom..=top
+            })
+            .filter(|common| !common.is_empty())
+            .map(|common| *common.end())
+            .ok_or_else(|| ClientError::NotOffered {
+                address: self.address.clone(),
+                api: Q::KEY.name(),
+            })?;
+        self.exchange(request, version).await
+    }
+
+    async fn negotiate(&mut self) -> Result<(), ClientError> {
+        let request = api_versions::Request {
+            client_software_name: "thalweg",
+            client_software_version: env!("CARGO_PKG_VERSION"),
+        };
+        let mut reply = self.exchange(&request, FIRST_VERSION).await?;
+        // A broker that does not know the version answers error 35 in v0, whatever was asked.
+        let code = reply
+            .body
+            .first_chunk::<2>()
+            .map(|bytes| i16::from_be_bytes(*bytes));
+        if code == Some(ErrorCode::UnsupportedVersion as i16) {
+            reply = self.exchange(&request, 0).await?;
+        }
+        let answer = reply.read()?;
+        self.offered = answer
+            .api_keys
+            .iter()
+            .map(|api| (api.api_key, api.min_version..=api.max_version))
+            .collect();
+        Ok(())
+    }
+
+    /// One request and its answer within the limit.
+    async fn exchange<'q, Q: wire::Request<'q>>(
+        &mut self,
+        request: &Q,
+        version: i16,
+    ) -> Result<Reply<Q>, ClientError> {
+        if self.failed {
+            return Err(self.unreachable("the connection failed earlier"));
+        }
+        // Until the answer is whole the stream is in the middle of something and useless for another request.
+        self.failed = true;
+        self.correlation_id = self.correlation_id.wrapping_add(1);
+        let header = RequestHeader {
+            api_key: Q::KEY as i16,
+            api_version: version,
+            correlation_id: self.correlation_id,
+            client_id: Some(&self.client_id),
+        };
+        let frame = wire::encode_request(&header, request);
+        let limit = self.limit;
+        let answer = timeout(limit, round_trip(&mut self.stream, &frame)).await;
+        let body = match answer {
+            Err(_) => {
+                return Err(ClientError::TimedOut {
+                    what: format!("{} at {}", Q::KEY.name(), self.address),
+                    after: limit,
+                });
+            }
+            Ok(Err(error)) => return Err(self.unreachable(&io_reason(&error))),
+            Ok(Ok(body)) => body,
+        };
+        let body = self.take_header::<Q>(body, version)?;
+        self.failed = false;
+        Ok(Reply {
+            address: self.address.clone(),
+            version,
+            body,
+            request: PhantomData,
+        })
+    }
+
+    /// Checks the correlation id and takes the response header off.
+    fn take_header<'q, Q: wire::Request<'q>>(
+        &self,
+        mut body: Vec<u8>,
+        version: i16,
+    ) -> Result<Vec<u8>, ClientError> {
+        let protocol = |reason: String| ClientError::Protocol {
+            address: self.address.clone(),
+            reason,
+        };
+        let mut reader = Reader::new(&body);
+        let correlation_id = reader.i32().map_err(|error| protocol(error.to_string()))?;
+        if correlation_id != self.correlation_id {
+            return Err(protocol(format!(
+                "answer {correlation_id} to request {}",
+                self.correlation_id
+            )));
+        }
+        if Q::KEY.response_header_version(version) >= 1 {
+            reader
+                .skip_tagged_fields()
+                .map_err(|error| protocol(error.to_string()))?;
+        }
+        let header_length = body.len() - reader.remaining();
+        body.drain(..header_length);
+        Ok(body)
+    }
+
+    fn unreachable(&self, reason: &str) -> ClientError {
+        ClientError::Unreachable {
+            address: self.address.clone(),
+            reason: reason.to_owned(),
+        }
+    }
+}
+
+async fn round_trip(stream: &mut TcpStream, frame: &[u8]) -> io::Result<Vec<u8>> {
+    stream.write_all(frame).await?;
+    let size = stream.read_u32().await?;
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    if size > MAX_FRAME_BYTES {
+        let reason = format!("an answer of {size} bytes; no Kafka broker sends that");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+    }
+    // Grows with what arrives: a claimed length alone reserves nothing.
+    let mut body = Vec::new();
+    let read = stream.take(size as u64).read_to_end(&mut body).await?;
+    if read < size {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(body)
+}
+
+/// An I/O error in words, without the number of the operating system.
+fn io_reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+            "the connection was closed before an answer came".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+impl<'q, Q: wire::Request<'q>> Reply<Q> {
+    /// The version in which the broker answered.
+    pub fn version(&self) -> i16 {
+        self.version
+    }
+
+    /// The answer as a message.
+    ///
+    /// # Errors
+    /// `Protocol` when the bytes are no such message.
+    pub fn read(&self) -> Result<Q::Response<'_>, ClientError> {
+        let mut reader = Reader::new(&self.body);
+        wire::Response::decode(&mut reader, self.version).map_err(|error| ClientError::Protocol {
+            address: self.address.clone(),
+            reason: format!("{} v{}: {error}", Q::KEY.name(), self.version),
+        })
+    }
+}
