@@ -1,0 +1,101 @@
+//! HTTP: `/` for people, `/livez` and `/readyz` for orchestrators, `/metrics` for Prometheus.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use broker::Broker;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::landing;
+
+#[derive(Clone)]
+struct Shared {
+    broker: Arc<Broker>,
+    stopping: watch::Receiver<bool>,
+}
+
+/// The routes; what is not here is answered 404.
+pub fn router(broker: Arc<Broker>, stopping: watch::Receiver<bool>) -> Router {
+    Router::new()
+        .route("/", get(landing_page))
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(Shared { broker, stopping })
+}
+
+/// Serves until `stopping` turns true and the requests under way are answered.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    stopping: watch::Receiver<bool>,
+) -> io::Result<()> {
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stopped(stopping))
+        .await
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // A sender that is gone means stopping as well.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+/// The page names the address by which the browser came, not the one that was bound.
+async fn landing_page(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or("127.0.0.1");
+    let overview = shared.broker.overview().await;
+    let kafka_port = shared.broker.kafka_addresses()[0].port();
+    let page = landing::page(host, kafka_port, shared.broker.cluster_id(), &overview);
+    let policy = "default-src 'none'; style-src 'unsafe-inline'";
+    let headers = [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, policy),
+    ];
+    (headers, Html(page)).into_response()
+}
+
+/// 200 when requests are served, 503 while not; `?verbose` lists the checks.
+async fn ready(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
+    let checks = [
+        ("broker", shared.broker.is_ready()),
+        ("not-stopping", !*shared.stopping.borrow()),
+    ];
+    let is_ready = checks.iter().all(|(_, passed)| *passed);
+    let status = match is_ready {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let verbose =
+        query.is_some_and(|query| query.split('&').any(|part| part.starts_with("verbose")));
+    let mut text = String::new();
+    if verbose {
+        for (name, passed) in checks {
+            let mark = if passed { "[+]" } else { "[-]" };
+            text.push_str(&format!("{mark} {name}\n"));
+        }
+    }
+    text.push_str(if is_ready { "ready\n" } else { "not ready\n" });
+    (status, text).into_response()
+}
+
+async fn metrics(State(shared): State<Shared>) -> Response {
+    let mut text = shared.broker.metrics_text().await;
+    text.push_str(concat!(
+        "# HELP thalweg_build_info The version that runs.\n",
+        "# TYPE thalweg_build_info gauge\n",
+        "thalweg_build_info{version=\"",
+        env!("CARGO_PKG_VERSION"),
+        "\"} 1\n"
+    ));
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
