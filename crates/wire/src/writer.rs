@@ -1,6 +1,6 @@
 //! Writes the protocol's primitive types into segments for one vectored write.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use crate::Uuid;
 
@@ -114,7 +114,7 @@ impl Eq for Records {}
 /// Collects a frame. What is written is one buffer; shared and external pieces are remembered by their place in it.
 #[derive(Debug, Default)]
 pub struct Writer {
-    buffer: BytesMut,
+    buffer: Vec<u8>,
     inserts: Vec<(usize, Segment)>,
     inserted: usize,
 }
@@ -123,7 +123,7 @@ impl Writer {
     /// An empty frame with room for `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Self {
         Writer {
-            buffer: BytesMut::with_capacity(capacity),
+            buffer: Vec::with_capacity(capacity),
             ..Writer::default()
         }
     }
@@ -139,36 +139,36 @@ impl Writer {
     }
 
     pub fn bool(&mut self, value: bool) {
-        self.buffer.put_u8(value.into());
+        self.buffer.push(value.into());
     }
 
     pub fn i8(&mut self, value: i8) {
-        self.buffer.put_i8(value);
+        self.buffer.extend_from_slice(&value.to_be_bytes());
     }
 
     pub fn i16(&mut self, value: i16) {
-        self.buffer.put_i16(value);
+        self.buffer.extend_from_slice(&value.to_be_bytes());
     }
 
     pub fn i32(&mut self, value: i32) {
-        self.buffer.put_i32(value);
+        self.buffer.extend_from_slice(&value.to_be_bytes());
     }
 
     pub fn i64(&mut self, value: i64) {
-        self.buffer.put_i64(value);
+        self.buffer.extend_from_slice(&value.to_be_bytes());
     }
 
     pub fn uuid(&mut self, value: Uuid) {
-        self.buffer.put_slice(&value.0);
+        self.buffer.extend_from_slice(&value.0);
     }
 
     /// Seven bits per byte, lowest first.
     pub fn unsigned_varint(&mut self, mut value: u32) {
         while value >= 0x80 {
-            self.buffer.put_u8(value as u8 | 0x80);
+            self.buffer.push(value as u8 | 0x80);
             value >>= 7;
         }
-        self.buffer.put_u8(value as u8);
+        self.buffer.push(value as u8);
     }
 
     /// The length of bytes, records or an array; -1 or compact 0 for null.
@@ -194,7 +194,7 @@ impl Writer {
             Some(value) => {
                 let value = &value[..value.floor_char_boundary(i16::MAX as usize)];
                 self.i16(value.len() as i16);
-                self.buffer.put_slice(value.as_bytes());
+                self.buffer.extend_from_slice(value.as_bytes());
             }
             None if flexible => self.unsigned_varint(0),
             None => self.i16(-1),
@@ -203,7 +203,7 @@ impl Writer {
 
     pub fn bytes(&mut self, value: &[u8], flexible: bool) {
         self.length(Some(value.len()), flexible);
-        self.buffer.put_slice(value);
+        self.buffer.extend_from_slice(value);
     }
 
     pub fn nullable_bytes(&mut self, value: Option<&[u8]>, flexible: bool) {
@@ -224,7 +224,9 @@ impl Writer {
     /// A piece that is already on its way to the wire.
     pub fn segment(&mut self, segment: Segment) {
         match segment {
-            Segment::Bytes(bytes) if bytes.len() <= COPY_UP_TO => self.buffer.put_slice(&bytes),
+            Segment::Bytes(bytes) if bytes.len() <= COPY_UP_TO => {
+                self.buffer.extend_from_slice(&bytes)
+            }
             segment => {
                 self.inserted += segment.len();
                 self.inserts.push((self.buffer.len(), segment));
@@ -295,7 +297,7 @@ impl Writer {
 
     /// What was written, in pieces, none of them empty.
     pub fn finish(self) -> Vec<Segment> {
-        let mut buffer = self.buffer.freeze();
+        let mut buffer = Bytes::from(self.buffer);
         let mut segments = Vec::with_capacity(2 * self.inserts.len() + 1);
         let mut position = 0;
         for (place, segment) in self.inserts {

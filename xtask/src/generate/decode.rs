@@ -93,16 +93,26 @@ impl Emitter<'_> {
         }
     }
 
-    /// An expression that reads the field.
+    /// An expression that reads the field; null is an error in the versions that do not allow it.
     fn read(&self, field: &Field, flexible: &str) -> String {
-        if field.is_array {
-            return self.read_array(field, flexible);
-        }
-        let nullable = if self.is_option(field) {
-            "nullable_"
-        } else {
-            ""
+        let Some(nullable) = field.nullable.filter(|_| self.is_option(field)) else {
+            return self.read_value(field, flexible, false);
         };
+        let null = self.read_value(field, flexible, true);
+        match condition(nullable, field.versions.within(self.api.versions)) {
+            None => null,
+            Some(when) => {
+                let never_null = self.read_value(field, flexible, false);
+                format!("if {when} {{ {null} }} else {{ Some({never_null}) }}")
+            }
+        }
+    }
+
+    fn read_value(&self, field: &Field, flexible: &str, is_nullable: bool) -> String {
+        let nullable = if is_nullable { "nullable_" } else { "" };
+        if field.is_array {
+            return self.read_array(field, flexible, nullable);
+        }
         match &field.kind {
             Kind::Bool => "reader.bool()?".to_owned(),
             Kind::Int8 => "reader.i8()?".to_owned(),
@@ -124,7 +134,7 @@ impl Emitter<'_> {
                     (Side::Response, _) => format!("{read}.map(Cow::Borrowed)"),
                 }
             }
-            Kind::Struct(inner) if field.is_nullable() => {
+            Kind::Struct(inner) if is_nullable => {
                 format!(
                     "reader.nullable_struct(|reader| {}::decode(reader, version))?",
                     inner.name
@@ -134,12 +144,7 @@ impl Emitter<'_> {
         }
     }
 
-    fn read_array(&self, field: &Field, flexible: &str) -> String {
-        let nullable = if self.is_option(field) {
-            "nullable_"
-        } else {
-            ""
-        };
+    fn read_array(&self, field: &Field, flexible: &str, nullable: &str) -> String {
         let least = self.least_size(field);
         let element = match (&field.kind, self.side) {
             (Kind::Struct(inner), _) => format!("|reader| {}::decode(reader, version)", inner.name),

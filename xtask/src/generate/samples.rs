@@ -55,7 +55,11 @@ fn case(api: &Api, message: &Struct) -> String {
             key: ApiKey::{api},
             oracle: <oracle::{api}{name} as oracle::Message>::VERSIONS,
             encode: |source, version| written(|writer| random_{lower}(source, version).encode(writer, version)),
-            decode: |reader, version| {name}::decode(reader, version).map(|message| written(|writer| message.encode(writer, version))),
+            decode: |reader, version| {name}::decode(reader, version).map(drop),
+            decode_twice: |reader, version| {{
+                let Ok(first) = {name}::decode(reader, version) else {{ return }};
+                reads_back(|writer| first.encode(writer, version), |reader| Ok({name}::decode(reader, version)? == first));
+            }},
             round_trip: |source, version| {{
                 let ours = random_{lower}(source, version);
                 reads_back(|writer| ours.encode(writer, version), |reader| Ok({name}::decode(reader, version)? == ours));

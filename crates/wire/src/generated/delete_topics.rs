@@ -163,7 +163,11 @@ impl<'a> TopicResult<'a> {
     /// Reads the fields that `version` has; the others get their defaults.
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 4;
-        let name = reader.nullable_string(flexible)?.map(Cow::Borrowed);
+        let name = if version >= 6 {
+            reader.nullable_string(flexible)?.map(Cow::Borrowed)
+        } else {
+            Some(Cow::Borrowed(reader.string(flexible)?))
+        };
         let topic_id = if version >= 6 {
             reader.uuid()?
         } else {

@@ -188,7 +188,11 @@ impl<'a> Response<'a> {
         } else {
             None
         };
-        let protocol_name = reader.nullable_string(flexible)?.map(Cow::Borrowed);
+        let protocol_name = if version >= 7 {
+            reader.nullable_string(flexible)?.map(Cow::Borrowed)
+        } else {
+            Some(Cow::Borrowed(reader.string(flexible)?))
+        };
         let leader = Cow::Borrowed(reader.string(flexible)?);
         let skip_assignment = if version >= 9 { reader.bool()? } else { false };
         let member_id = Cow::Borrowed(reader.string(flexible)?);

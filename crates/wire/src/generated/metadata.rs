@@ -35,8 +35,12 @@ impl<'a> Request<'a> {
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         ApiKey::Metadata.check_version(version)?;
         let flexible = version >= 9;
-        let topics = reader
-            .nullable_array::<2, _>(flexible, |reader| RequestTopic::decode(reader, version))?;
+        let topics = if version >= 1 {
+            reader
+                .nullable_array::<2, _>(flexible, |reader| RequestTopic::decode(reader, version))?
+        } else {
+            Some(reader.array::<2, _>(flexible, |reader| RequestTopic::decode(reader, version))?)
+        };
         let allow_auto_topic_creation = if version >= 4 { reader.bool()? } else { true };
         let include_cluster_authorized_operations = if (8..=10).contains(&version) {
             reader.bool()?
@@ -102,7 +106,11 @@ impl<'a> RequestTopic<'a> {
         } else {
             Uuid::ZERO
         };
-        let name = reader.nullable_string(flexible)?;
+        let name = if version >= 10 {
+            reader.nullable_string(flexible)?
+        } else {
+            Some(reader.string(flexible)?)
+        };
         if flexible {
             reader.skip_tagged_fields()?;
         }
@@ -309,7 +317,11 @@ impl<'a> Topic<'a> {
     pub fn decode(reader: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {
         let flexible = version >= 9;
         let error_code = reader.i16()?;
-        let name = reader.nullable_string(flexible)?.map(Cow::Borrowed);
+        let name = if version >= 12 {
+            reader.nullable_string(flexible)?.map(Cow::Borrowed)
+        } else {
+            Some(Cow::Borrowed(reader.string(flexible)?))
+        };
         let topic_id = if version >= 10 {
             reader.uuid()?
         } else {

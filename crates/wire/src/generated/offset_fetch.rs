@@ -30,7 +30,11 @@ impl<'a> Request<'a> {
             ""
         };
         let topics = if version <= 7 {
-            reader.nullable_array::<3, _>(flexible, |reader| Topic::decode(reader, version))?
+            if version >= 2 {
+                reader.nullable_array::<3, _>(flexible, |reader| Topic::decode(reader, version))?
+            } else {
+                Some(reader.array::<3, _>(flexible, |reader| Topic::decode(reader, version))?)
+            }
         } else {
             None
         };

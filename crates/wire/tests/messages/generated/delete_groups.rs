@@ -11,9 +11,15 @@ pub const REQUEST: Case = Case {
     encode: |source, version| {
         written(|writer| random_request(source, version).encode(writer, version))
     },
-    decode: |reader, version| {
-        Request::decode(reader, version)
-            .map(|message| written(|writer| message.encode(writer, version)))
+    decode: |reader, version| Request::decode(reader, version).map(drop),
+    decode_twice: |reader, version| {
+        let Ok(first) = Request::decode(reader, version) else {
+            return;
+        };
+        reads_back(
+            |writer| first.encode(writer, version),
+            |reader| Ok(Request::decode(reader, version)? == first),
+        );
     },
     round_trip: |source, version| {
         let ours = random_request(source, version);
@@ -53,9 +59,15 @@ pub const RESPONSE: Case = Case {
     encode: |source, version| {
         written(|writer| random_response(source, version).encode(writer, version))
     },
-    decode: |reader, version| {
-        Response::decode(reader, version)
-            .map(|message| written(|writer| message.encode(writer, version)))
+    decode: |reader, version| Response::decode(reader, version).map(drop),
+    decode_twice: |reader, version| {
+        let Ok(first) = Response::decode(reader, version) else {
+            return;
+        };
+        reads_back(
+            |writer| first.encode(writer, version),
+            |reader| Ok(Response::decode(reader, version)? == first),
+        );
     },
     round_trip: |source, version| {
         let ours = random_response(source, version);
