@@ -18,5 +18,5 @@ pub use broker_config::{BrokerConfig, BrokerScope};
 pub use broker_keys::{BROKER_KEYS, broker_key};
 pub use describe::{ConfigEntry, ConfigSource, ConfigSynonym, describe_broker, describe_topic};
 pub use key::{ConfigError, ConfigKey, ConfigType, MAX_VALUE_BYTES, Rule, Update};
-pub use settings::{Compression, Durability, TopicSettings, check_combination};
+pub use settings::{Compression, CompressionLevels, Durability, TopicSettings, check_combination};
 pub use topic_keys::{Synonym, TOPIC_KEYS, TopicKey, topic_key};

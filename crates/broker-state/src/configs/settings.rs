@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::key::ConfigError;
-use super::{BrokerConfig, TopicKey, topic_key};
+use super::{TopicKey, topic_key};
 
 /// The interval of `thalweg.durability=interval` when `flush.ms` is not set.
 pub const DEFAULT_FLUSH_MS: i64 = 1_000;
@@ -68,16 +68,17 @@ pub struct TopicSettings {
     pub max_compaction_lag_ms: i64,
     pub min_cleanable_dirty_ratio: f64,
     pub preallocate: bool,
-    compression_levels: Levels,
-    flush_ms: i64,
+    pub compression_levels: CompressionLevels,
+    /// `flush.ms` as it is set; `durability` has what it means.
+    pub flush_ms: i64,
 }
 
 /// The level of each codec that has one, kept while another codec is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Levels {
-    gzip: i32,
-    lz4: i32,
-    zstd: i32,
+pub struct CompressionLevels {
+    pub gzip: i32,
+    pub lz4: i32,
+    pub zstd: i32,
 }
 
 impl Default for TopicSettings {
@@ -106,7 +107,7 @@ impl Default for TopicSettings {
             max_compaction_lag_ms: i64::MAX,
             min_cleanable_dirty_ratio: 0.5,
             preallocate: false,
-            compression_levels: Levels {
+            compression_levels: CompressionLevels {
                 gzip: -1,
                 lz4: 9,
                 zstd: 3,
@@ -170,7 +171,7 @@ impl TopicSettings {
         Ok(())
     }
 
-    fn set_levels(&mut self, change: impl FnOnce(&mut Levels)) {
+    fn set_levels(&mut self, change: impl FnOnce(&mut CompressionLevels)) {
         change(&mut self.compression_levels);
         let levels = self.compression_levels;
         match &mut self.compression {
@@ -214,15 +215,16 @@ impl TopicSettings {
     }
 }
 
-/// Checks what no single value shows: values of one topic that contradict each other or ask for what is not here.
+/// Checks what no single value shows: values of one topic that contradict each other or `defaults` (what the broker
+/// gives a topic without values), or ask for what is not here.
 ///
 /// # Errors
 /// `Conflict`, in Kafka's words.
 pub fn check_combination(
-    broker: &BrokerConfig,
+    defaults: TopicSettings,
     values: &BTreeMap<String, String>,
 ) -> Result<(), ConfigError> {
-    let settings = broker.topic_defaults().with(values)?;
+    let settings = defaults.with(values)?;
     let (least, most) = (
         settings.min_compaction_lag_ms,
         settings.max_compaction_lag_ms,

@@ -226,7 +226,7 @@ impl Cluster {
             let value = topic_key(&name)?.key.canonical(&value)?;
             checked.insert(name, value);
         }
-        check_combination(&self.broker, &checked)?;
+        check_combination(self.default_settings, &checked)?;
         let durability = checked.get("thalweg.durability");
         if is_internal(topic) && durability.is_some_and(|durability| durability != "sync") {
             let message = format!(
@@ -261,7 +261,7 @@ impl Cluster {
             broker.set(scope, &name, &value).map_err(invalid)?;
             checked.insert(name, value);
         }
-        check_combination(&broker, &Values::new()).map_err(invalid)?;
+        check_combination(broker.topic_defaults(), &Values::new()).map_err(invalid)?;
         Ok(checked)
     }
 

@@ -228,7 +228,7 @@ impl Cluster {
                 .canonical(value.as_deref().unwrap_or_default())?;
             checked.insert(name.clone(), value);
         }
-        check_combination(&self.broker, &checked)?;
+        check_combination(self.default_settings, &checked)?;
         Ok(checked)
     }
 
