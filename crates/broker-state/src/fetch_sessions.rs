@@ -278,23 +278,6 @@ impl FetchSessions {
         }
     }
 
-    /// Whether any partition would be in the response, so that a fetch with nothing to tell goes on waiting; changes
-    /// nothing.
-    pub fn has_news(&self, context: &FetchContext, outcomes: &[PartitionOutcome]) -> bool {
-        let session = match context.kind {
-            Kind::Incremental { session_id, .. } => self.by_id.get(&session_id),
-            Kind::Sessionless | Kind::Full { .. } => None,
-        };
-        context
-            .partitions
-            .iter()
-            .zip(outcomes)
-            .any(|((partition, _), outcome)| match session {
-                Some(session) => session.is_news(partition, outcome),
-                None => true,
-            })
-    }
-
     fn finish_incremental(
         &mut self,
         session_id: i32,
@@ -415,6 +398,9 @@ fn next_epoch(epoch: i32) -> i32 {
 fn last_of_each(
     partitions: Vec<(FetchPartition, PartitionFetch)>,
 ) -> Vec<(FetchPartition, PartitionFetch)> {
+    if are_few_and_distinct(&partitions) {
+        return partitions;
+    }
     let mut places: HashMap<FetchPartition, usize> = HashMap::with_capacity(partitions.len());
     let mut kept: Vec<(FetchPartition, PartitionFetch)> = Vec::with_capacity(partitions.len());
     for (partition, fetch) in partitions {
@@ -427,4 +413,15 @@ fn last_of_each(
         }
     }
     kept
+}
+
+/// Most fetches without a session (librdkafka's are) name a few partitions, each once: no table is needed to see it.
+fn are_few_and_distinct(partitions: &[(FetchPartition, PartitionFetch)]) -> bool {
+    let is_named_before = |at: usize| {
+        let named = &partitions[at].0;
+        partitions[..at]
+            .iter()
+            .any(|(other, _)| other.partition == named.partition && other.topic == named.topic)
+    };
+    partitions.len() <= 16 && !(1..partitions.len()).any(is_named_before)
 }

@@ -4,10 +4,11 @@
 //! Keeps true: only known keys, only checked values in canonical form.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::describe::ConfigSource;
 use super::key::{ConfigError, ConfigType};
-use super::{Synonym, TOPIC_KEYS, TopicKey, TopicSettings, broker_key};
+use super::{Synonym, TOPIC_KEYS, TopicKey, TopicSettings, broker_key, check_combination};
 
 /// Which brokers a changed value is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,7 +19,7 @@ pub enum BrokerScope {
 }
 
 /// The effective configuration of the broker.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct BrokerConfig {
     at_start: BTreeMap<&'static str, String>,
     for_all: BTreeMap<&'static str, String>,
@@ -29,7 +30,7 @@ impl BrokerConfig {
     /// The configuration of a broker that is started with these entries, under Kafka's keys.
     ///
     /// # Errors
-    /// `UnknownKey` (with the key that was probably meant) and `InvalidValue`.
+    /// `UnknownKey` (with the key that was probably meant), `InvalidValue`, and `Conflict` of values with each other.
     pub fn from_static<K, V>(entries: impl IntoIterator<Item = (K, V)>) -> Result<Self, ConfigError>
     where
         K: AsRef<str>,
@@ -42,6 +43,7 @@ impl BrokerConfig {
                 .at_start
                 .insert(key.name, key.canonical(value.as_ref())?);
         }
+        check_combination(config.topic_defaults(), &BTreeMap::new())?;
         Ok(config)
     }
 
@@ -151,6 +153,25 @@ impl BrokerConfig {
             BrokerScope::AllBrokers => &mut self.for_all,
             BrokerScope::ThisBroker => &mut self.for_this,
         }
+    }
+}
+
+/// Shows every value that was set but the secret ones: configurations end up in logs.
+impl fmt::Debug for BrokerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |layer: &BTreeMap<&'static str, String>| -> BTreeMap<&'static str, String> {
+            let is_secret = |name: &str| broker_key(name).is_ok_and(|key| key.is_sensitive());
+            let value = |(name, value): (&&'static str, &String)| match is_secret(name) {
+                true => (*name, "(hidden)".to_owned()),
+                false => (*name, value.clone()),
+            };
+            layer.iter().map(value).collect()
+        };
+        f.debug_struct("BrokerConfig")
+            .field("at_start", &shown(&self.at_start))
+            .field("for_all", &shown(&self.for_all))
+            .field("for_this", &shown(&self.for_this))
+            .finish()
     }
 }
 

@@ -285,6 +285,7 @@ pub(super) fn suggest(
     }
     let allowed = (name.len() / 4).clamp(1, 3);
     known
+        .filter(|candidate| candidate.len().abs_diff(name.len()) <= allowed)
         .map(|candidate| (edit_distance(name, candidate), candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .min()

@@ -83,7 +83,7 @@ impl Session {
     }
 
     /// Whether the client does not know this yet.
-    pub fn is_news(&self, partition: &FetchPartition, outcome: &PartitionOutcome) -> bool {
+    fn is_news(&self, partition: &FetchPartition, outcome: &PartitionOutcome) -> bool {
         let remembered = self
             .places
             .get(partition)

@@ -18,6 +18,9 @@ use crate::configs::{
 use crate::refusal::Refusal;
 use crate::step::Effects;
 
+/// What the broker's own topics rest on: with another value, state that was acknowledged could be lost.
+const KEPT_FOR_INTERNAL: &[&str] = &["cleanup.policy", "thalweg.durability"];
+
 /// A resource that exists here.
 pub(super) enum Target {
     Topic { id: Uuid, name: String },
@@ -200,7 +203,7 @@ impl Cluster {
     ) -> Result<(), Refusal> {
         let present = self.values(target);
         let wanted = match target {
-            Target::Topic { name, .. } => self.check_topic(name, wanted)?,
+            Target::Topic { name, .. } => self.check_topic(name, &present, wanted)?,
             Target::Broker(scope) => self.check_broker(*scope, &present, wanted)?,
         };
         if validate_only {
@@ -220,18 +223,24 @@ impl Cluster {
         Ok(())
     }
 
-    fn check_topic(&self, topic: &str, wanted: Values) -> Result<Values, Refusal> {
+    fn check_topic(
+        &self,
+        topic: &str,
+        present: &Values,
+        wanted: Values,
+    ) -> Result<Values, Refusal> {
         let mut checked = Values::new();
         for (name, value) in wanted {
             let value = topic_key(&name)?.key.canonical(&value)?;
             checked.insert(name, value);
         }
         check_combination(self.default_settings, &checked)?;
-        let durability = checked.get("thalweg.durability");
-        if is_internal(topic) && durability.is_some_and(|durability| durability != "sync") {
-            let message = format!(
-                "topic '{topic}' holds the broker's own state: thalweg.durability is always sync"
-            );
+        let changed = KEPT_FOR_INTERNAL
+            .iter()
+            .find(|name| checked.get(**name) != present.get(**name));
+        if let Some(name) = changed.filter(|_| is_internal(topic)) {
+            let message =
+                format!("topic '{topic}' holds the broker's own state: {name} cannot be changed");
             return Err(Refusal::new(ErrorCode::InvalidConfig, message));
         }
         Ok(checked)

@@ -8,6 +8,7 @@ mod partitions;
 mod producer_ids;
 mod records;
 mod replay;
+mod transcript;
 
 use super::*;
 use crate::configs::BrokerScope;

@@ -31,3 +31,24 @@ fn gives_typed_values() {
 fn asked_for_a_key_that_is_not_there_is_a_bug() {
     broker(&[]).integer("no.such.key");
 }
+
+#[test]
+fn refuses_values_that_contradict_each_other_at_the_start() {
+    let lags = [
+        ("log.cleaner.min.compaction.lag.ms", "2"),
+        ("log.cleaner.max.compaction.lag.ms", "1"),
+    ];
+    let error = BrokerConfig::from_static(lags).expect_err("a contradiction");
+    assert!(matches!(error, ConfigError::Conflict(_)));
+}
+
+#[test]
+fn does_not_print_its_secrets() {
+    let broker = broker(&[("ssl.key.password", "s3cret"), ("num.partitions", "6")]);
+    let printed = format!("{broker:?}");
+    assert!(printed.contains("\"num.partitions\": \"6\""), "{printed}");
+    assert!(
+        printed.contains("(hidden)") && !printed.contains("s3cret"),
+        "{printed}"
+    );
+}

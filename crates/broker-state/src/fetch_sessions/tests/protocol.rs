@@ -388,3 +388,17 @@ fn a_session_by_name_takes_no_ids_and_the_other_way_round() {
         "FETCH_SESSION_TOPIC_ID_ERROR"
     );
 }
+
+#[test]
+fn many_partitions_are_read_once_each_too() {
+    let mut broker = Broker::new();
+    let mut names: Vec<String> = (0..40).map(|at| format!("a-{at}")).collect();
+    names.push("a-7@9".to_owned());
+    let named: Vec<&str> = names.iter().map(String::as_str).collect();
+    let context = broker
+        .sessions
+        .begin(request(0, FINAL_EPOCH, &named, &[]), NOW)
+        .expect("a fetch");
+    assert_eq!(context.partitions.len(), 40);
+    assert_eq!(context.partitions[7].1.fetch_offset, 9);
+}

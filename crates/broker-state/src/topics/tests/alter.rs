@@ -360,22 +360,31 @@ fn a_bad_broker_value_is_refused() {
 }
 
 #[test]
-fn the_broker_s_own_topics_stay_synced() {
+fn the_broker_s_own_topics_stay_synced_and_compacted() {
     let mut run = Run::new();
     run.auto_create(&[CONSUMER_OFFSETS]);
-    let answer = run.change(topic(CONSUMER_OFFSETS), &["thalweg.durability=os"]);
-    assert!(
-        answer.contains("thalweg.durability is always sync"),
-        "{answer}"
-    );
-    run.change(broker(""), &["thalweg.durability=os"]);
+    let offsets = || topic(CONSUMER_OFFSETS);
+    let text = |name| {
+        format!(
+            "{CONSUMER_OFFSETS} INVALID_CONFIG: topic '{CONSUMER_OFFSETS}' holds the broker's own state: {name} cannot be changed"
+        )
+    };
+    for change in ["thalweg.durability=os", "-thalweg.durability"] {
+        assert_eq!(run.change(offsets(), &[change]), text("thalweg.durability"));
+    }
+    for change in [
+        "cleanup.policy=delete",
+        "cleanup.policy+=delete",
+        "-cleanup.policy",
+    ] {
+        assert_eq!(run.change(offsets(), &[change]), text("cleanup.policy"));
+    }
+    assert_eq!(run.replace(offsets(), &[]), text("cleanup.policy"));
     assert_eq!(
-        run.change(
-            topic(CONSUMER_OFFSETS),
-            &["-thalweg.durability", "segment.ms=5"]
-        ),
+        run.change(offsets(), &["segment.ms=5", "cleanup.policy=compact"]),
         "__consumer_offsets ok"
     );
+    run.change(broker(""), &["thalweg.durability=os"]);
     assert_eq!(
         run.topic(CONSUMER_OFFSETS).settings.durability,
         Durability::Sync
