@@ -153,18 +153,7 @@ impl KafkaBroker {
         folder: &Path,
         options: &BrokerOptions,
     ) -> Result<KafkaBroker, String> {
-        let [port, controller] = probe::free_ports::<2>()?;
-        let properties = folder.join("server.properties");
-        let text = server_properties(port, controller, &folder.join("data"), options);
-        std::fs::write(&properties, text)
-            .map_err(|error| format!("{}: {error}", properties.display()))?;
-        if !folder.join("data/meta.properties").exists() {
-            process::output_of(
-                jars.tool("kafka.tools.StorageTool")
-                    .args(["format", "-t", CLUSTER_ID, "-c"])
-                    .arg(&properties),
-            )?;
-        }
+        let (port, properties) = configure(jars, folder, options)?;
         let start = Instant::now();
         let log = folder.join("server.log");
         let mut process = Background::start(
@@ -202,6 +191,39 @@ impl KafkaBroker {
     pub fn kill(&mut self) {
         self.process.kill();
     }
+}
+
+/// The command that starts a broker on `folder`, again and again on the same port; for whoever kills it.
+pub fn restartable(jars: &Jars, folder: &Path) -> Result<(u16, Command), String> {
+    let options = BrokerOptions {
+        heap: "512m".to_owned(),
+        ..BrokerOptions::default()
+    };
+    let (port, properties) = configure(jars, folder, &options)?;
+    let mut command = jars.broker_command(&options.heap);
+    command.arg(properties);
+    Ok((port, command))
+}
+
+/// Chooses ports, writes server.properties and formats the data folder.
+fn configure(
+    jars: &Jars,
+    folder: &Path,
+    options: &BrokerOptions,
+) -> Result<(u16, PathBuf), String> {
+    let [port, controller] = probe::free_ports::<2>()?;
+    let properties = folder.join("server.properties");
+    let text = server_properties(port, controller, &folder.join("data"), options);
+    std::fs::write(&properties, text)
+        .map_err(|error| format!("{}: {error}", properties.display()))?;
+    if !folder.join("data/meta.properties").exists() {
+        process::output_of(
+            jars.tool("kafka.tools.StorageTool")
+                .args(["format", "-t", CLUSTER_ID, "-c"])
+                .arg(&properties),
+        )?;
+    }
+    Ok((port, properties))
 }
 
 impl Jars {

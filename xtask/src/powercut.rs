@@ -1,40 +1,46 @@
 //! `cargo xtask powercut`: kill -9 under load, again and again. The load and the oracle are `crates/sim/src/bin/powercut.rs`;
-//! this builds both binaries, runs it and takes its last line, a JSON summary.
+//! this builds both binaries, runs it and takes its last line, a JSON summary. Apache Kafka passes too, which checks the oracle.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::{TaskResult, process, repository, thalweg};
+use crate::kafka::{self, Jars};
+use crate::{TaskResult, probe, process, repository, thalweg};
 
-const USAGE: &str = "usage: cargo xtask powercut [--rounds N] [--seed S] [--dropping-disk]";
+const USAGE: &str = "usage: cargo xtask powercut [--rounds N] [--seed S] [--against thalweg|kafka]";
 
 pub struct Cuts {
     pub rounds: u64,
     pub violations: u64,
-    pub acknowledged: u64,
+    acknowledged: u64,
+    commits: u64,
     /// Milliseconds from start to the first answer: smallest, median, largest.
     pub restart: [f64; 3],
 }
 
 pub fn run(arguments: &[String]) -> TaskResult {
-    let (mut rounds, mut seed, mut dropping) = (200, 1, false);
+    let (mut rounds, mut seed, mut against) = (200, 1, "thalweg");
     let mut rest = arguments.iter();
     while let Some(flag) = rest.next() {
-        let mut number = || {
-            rest.next()
-                .and_then(|value| value.parse().ok())
-                .ok_or(USAGE.to_owned())
-        };
+        let value = rest.next().ok_or(USAGE)?;
+        let number = || value.parse().map_err(|_| USAGE.to_owned());
         match flag.as_str() {
             "--rounds" => rounds = number()?,
             "--seed" => seed = number()?,
-            "--dropping-disk" => dropping = true,
+            "--against" => against = value,
             _ => return Err(USAGE.to_owned()),
         }
     }
-    let cuts = cut(rounds, u64::from(seed), dropping)?;
+    let folder = repository::scratch("powercut")?;
+    let (port, command) = match against {
+        "thalweg" => thalweg_command(folder.path())?,
+        "kafka" => kafka::restartable(&Jars::fetch()?, folder.path())?,
+        _ => return Err(USAGE.to_owned()),
+    };
+    let cuts = cut(rounds, seed, port, &command)?;
     match cuts.violations {
         0 => Ok(()),
         violations => Err(format!(
@@ -43,13 +49,30 @@ pub fn run(arguments: &[String]) -> TaskResult {
     }
 }
 
-/// Power cuts for the interop run.
-pub fn rounds(rounds: u32, seed: u64) -> Result<Cuts, String> {
-    cut(rounds, seed, false)
+/// Power cuts of Thalweg, for the interop run.
+pub fn rounds(rounds: u32) -> Result<Cuts, String> {
+    let folder = repository::scratch("powercut")?;
+    let (port, command) = thalweg_command(folder.path())?;
+    cut(rounds, 1, port, &command)
 }
 
-fn cut(rounds: u32, seed: u64, dropping: bool) -> Result<Cuts, String> {
-    let server = thalweg::build()?;
+fn thalweg_command(folder: &Path) -> Result<(u16, Command), String> {
+    let [port] = probe::free_ports::<1>()?;
+    let mut command = Command::new(thalweg::build()?);
+    command
+        .args([
+            "start",
+            "--http-port",
+            "0",
+            "--kafka-port",
+            &port.to_string(),
+            "--data",
+        ])
+        .arg(folder.join("data"));
+    Ok((port, command))
+}
+
+fn cut(rounds: u32, seed: u32, port: u16, server: &Command) -> Result<Cuts, String> {
     let root = repository::root();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     if !process::succeeds(
@@ -67,24 +90,21 @@ fn cut(rounds: u32, seed: u64, dropping: bool) -> Result<Cuts, String> {
     )? {
         return Err("cargo build --release -p sim --bin powercut failed".to_owned());
     }
-    let folder = repository::scratch("powercut")?;
     println!("── powercut: {rounds} rounds, seed {seed}");
     let mut command = Command::new(repository::target_directory(&root).join("release/powercut"));
-    command
-        .args([
-            "--rounds",
-            &rounds.to_string(),
-            "--seed",
-            &seed.to_string(),
-            "--server",
-        ])
-        .arg(&server);
-    command.arg("--folder").arg(folder.path());
-    if dropping {
-        command.arg("--dropping-disk");
-    }
+    command.args([
+        "--rounds",
+        &rounds.to_string(),
+        "--seed",
+        &seed.to_string(),
+        "--port",
+        &port.to_string(),
+        "--",
+    ]);
+    command.arg(server.get_program()).args(server.get_args());
     let mut child = command
         .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .map_err(|error| format!("powercut: {error}"))?;
     let output = child
@@ -99,23 +119,31 @@ fn cut(rounds: u32, seed: u64, dropping: bool) -> Result<Cuts, String> {
         last = line;
     }
     let status = child.wait().map_err(|error| format!("powercut: {error}"))?;
-    let summary: Value = serde_json::from_str(&last)
+    let summary = serde_json::from_str(&last)
         .map_err(|_| format!("powercut ended with {status} and without a summary"))?;
-    let cuts = Cuts {
-        rounds: summary["rounds"].as_u64().unwrap_or_default(),
-        violations: summary["violations"].as_u64().unwrap_or_default(),
-        acknowledged: summary["acknowledged"].as_u64().unwrap_or_default(),
-        restart: ["restart_ms_min", "restart_ms_median", "restart_ms_max"]
-            .map(|key| summary[key].as_f64().unwrap_or_default()),
-    };
-    println!(
-        "   {} rounds, {} records acknowledged, {} violations; restart {:.0} / {:.0} / {:.0} ms (smallest, median, largest)",
-        cuts.rounds,
-        cuts.acknowledged,
-        cuts.violations,
-        cuts.restart[0],
-        cuts.restart[1],
-        cuts.restart[2]
-    );
+    let cuts = Cuts::read(&summary);
+    cuts.print();
     Ok(cuts)
+}
+
+impl Cuts {
+    fn read(summary: &Value) -> Cuts {
+        let number = |key: &str| summary[key].as_u64().unwrap_or_default();
+        Cuts {
+            rounds: number("rounds"),
+            violations: number("violations"),
+            acknowledged: number("acknowledged"),
+            commits: number("commits"),
+            restart: ["restart_ms_min", "restart_ms_median", "restart_ms_max"]
+                .map(|key| summary[key].as_f64().unwrap_or_default()),
+        }
+    }
+
+    fn print(&self) {
+        let [smallest, median, largest] = self.restart;
+        println!(
+            "   {} rounds, {} records and {} commits acknowledged, {} violations; restart in {smallest:.0} / {median:.0} / {largest:.0} ms (smallest, median, largest)",
+            self.rounds, self.acknowledged, self.commits, self.violations
+        );
+    }
 }

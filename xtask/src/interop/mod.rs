@@ -122,7 +122,7 @@ pub fn run(arguments: &[String]) -> TaskResult {
         address => (run_clients(&options, address)?, None),
     };
     let cuts = match (options.against.as_str(), options.rounds) {
-        ("thalweg", 1..) if options.only.is_none() => Some(powercut::rounds(options.rounds, 1)?),
+        ("thalweg", 1..) if options.only.is_none() => Some(powercut::rounds(options.rounds)?),
         _ => None,
     };
     report::print(&results, findings.as_ref());
