@@ -3,31 +3,48 @@
 /// Reads a zigzag number of up to 32 bits and moves `bytes` past it; none when it is cut off or too long.
 #[inline]
 pub(super) fn read_i32(bytes: &mut &[u8]) -> Option<i32> {
-    // Lengths and deltas below 64 are one byte: nearly all.
-    if let [first @ 0..0x80, rest @ ..] = *bytes {
-        *bytes = rest;
-        return Some(unzigzag(u64::from(*first)) as i32);
+    match read_short(bytes) {
+        Some(value) => Some(unzigzag(value) as i32),
+        None => {
+            let value = read_unsigned(bytes, 5)?;
+            u32::try_from(value)
+                .ok()
+                .map(|value| unzigzag(value.into()) as i32)
+        }
     }
-    let value = read_unsigned(bytes, 5)?;
-    u32::try_from(value)
-        .ok()
-        .map(|value| unzigzag(value.into()) as i32)
 }
 
 /// As `read_i32` for up to 64 bits.
 #[inline]
 pub(super) fn read_i64(bytes: &mut &[u8]) -> Option<i64> {
-    if let [first @ 0..0x80, rest @ ..] = *bytes {
-        *bytes = rest;
-        return Some(unzigzag(u64::from(*first)));
-    }
-    read_unsigned(bytes, 10).map(unzigzag)
+    read_short(bytes)
+        .or_else(|| read_unsigned(bytes, 10))
+        .map(unzigzag)
 }
 
+/// A number of one or two bytes, which nearly all lengths and deltas are.
+#[inline]
+fn read_short(bytes: &mut &[u8]) -> Option<u64> {
+    match **bytes {
+        [first @ 0..0x80, ref rest @ ..] => {
+            *bytes = rest;
+            Some(first.into())
+        }
+        [first, second @ 0..0x80, ref rest @ ..] => {
+            *bytes = rest;
+            Some(u64::from(first & 0x7f) | u64::from(second) << 7)
+        }
+        _ => None,
+    }
+}
+
+#[inline]
 fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
+#[cold]
+#[inline(never)]
 fn read_unsigned(bytes: &mut &[u8], limit: usize) -> Option<u64> {
     let mut value = 0;
     for (place, byte) in bytes.iter().take(limit).enumerate() {
