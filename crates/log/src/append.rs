@@ -4,8 +4,8 @@
 //! are written from a stamped copy, so that an append neither copies nor re-encodes. `message.timestamp.type=LogAppendTime` is
 //! the exception: it changes bytes under the checksum, and the batch is copied.
 //!
-//! When a write fails, the log takes no more of them: the end of the file is cut back to where the step began as well as the
-//! disk allows, and the rest is recovery's.
+//! When a write fails, the log takes no more of them: what the failed call wrote is cut off again as well as the disk allows, and
+//! the rest is recovery's. Batches of the same step in an earlier segment may stay; nobody was told that they are stored.
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::batch::Glance;
 use crate::error::{Context, LogError};
 use crate::index::FLUSH_ENTRIES;
 use crate::offset::{ByteCount, Offset};
-use crate::partition::{Boundary, PartitionLog};
+use crate::partition::{Boundary, PartitionLog, directories_of};
 use crate::segment::{NO_TIMESTAMP, Progress, Segment};
 use crate::settings::{Durability, TimestampType};
 
@@ -112,12 +112,14 @@ impl PartitionLog {
             });
         }
         let mut waiting = std::mem::take(&mut self.waiting);
-        let (segment, position) = (Arc::clone(self.active()), self.progress.position);
         let outcome = self.write_all(&waiting);
         if outcome.is_err() {
             self.is_halted = true;
-            // The disk has just failed: that the cut works is a hope, and recovery does not rely on it.
-            let _ = segment.log.set_len(position);
+            // What the failed call wrote goes. The disk has just failed: that this works is a hope, recovery does not rely on it.
+            let log = &self.active().log;
+            let _ = log
+                .set_len(self.progress.position)
+                .and_then(|()| log.sync());
         }
         waiting.clear();
         self.waiting = waiting;
@@ -210,13 +212,14 @@ impl PartitionLog {
 
     /// Ends the active segment and begins the next one.
     ///
-    /// With durability `sync` the ended segment is synced first. So a later segment is proof that the one before it is whole,
-    /// and recovery need not choose between a hole and the segments after it.
+    /// With durability `sync` the ended segment and its name are synced first. So a later segment is proof that the one before it
+    /// is whole, and recovery need not choose between a hole and the segments after it.
     pub(crate) fn roll(&mut self, base_offset: Offset, now_ms: i64) -> Result<(), LogError> {
         let ended = Arc::clone(self.active());
         ended.seal(&self.progress, base_offset)?;
         if self.settings.durability == Durability::Sync {
             ended.log.sync().context("sync", &ended.path)?;
+            self.sync_names()?;
         }
         let segment = Arc::new(Segment::create(&self.disk, &self.dir, base_offset)?);
         self.sealed_bytes += ByteCount(self.progress.position);
@@ -227,5 +230,14 @@ impl PartitionLog {
         self.are_names_unsynced = true;
         self.publish_segments();
         Ok(())
+    }
+
+    fn sync_names(&self) -> Result<(), LogError> {
+        if !self.are_names_unsynced && self.being_synced.is_empty() {
+            return Ok(());
+        }
+        let dirs = directories_of(&self.dir);
+        dirs.iter()
+            .try_for_each(|dir| self.disk.sync_dir(dir).context("sync", dir))
     }
 }

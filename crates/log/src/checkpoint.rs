@@ -36,6 +36,7 @@ use crc_fast::{CrcAlgorithm, Digest};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Context, LogError};
 use crate::offset::Offset;
+use crate::partition::directories_of;
 use crate::segment::{CorruptRange, MaxTimestamp, Progress};
 
 /// The name of the checkpoint in a partition's directory.
@@ -195,7 +196,7 @@ pub(crate) struct CheckpointFile {
     path: PathBuf,
     generation: u64,
     exists: bool,
-    /// Whether this process has synced the directory since the file was there; who created it may have died before doing so.
+    /// Whether this process has synced the directories since the file was there; who created it may have died before doing so.
     is_named_durably: bool,
     log_start: Offset,
 }
@@ -247,7 +248,9 @@ impl CheckpointFile {
         self.exists = true;
         if !self.is_named_durably {
             let dir = self.path.parent().unwrap_or(Path::new("."));
-            self.disk.sync_dir(dir).context("sync", dir)?;
+            for dir in directories_of(dir) {
+                self.disk.sync_dir(&dir).context("sync", dir)?;
+            }
             self.is_named_durably = true;
         }
         self.generation = generation;

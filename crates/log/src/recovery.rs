@@ -100,7 +100,7 @@ impl PartitionLog {
         let dir = dir.into();
         let mut opening = Opening::begin(disk, dir, settings)?;
         let (checkpoint_file, checkpoint) = opening.load_checkpoint()?;
-        opening.drop_before(checkpoint.log_start)?;
+        opening.drop_before(&checkpoint)?;
         if checkpoint.has_recovery_point() {
             replay(Replay::Snapshot(&checkpoint.producer_snapshot));
         }

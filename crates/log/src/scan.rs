@@ -102,8 +102,10 @@ pub(crate) fn scan(
                 scanned.next_offset = next_offset;
             }
             _ => {
+                let is_torn = follower.is_some()
+                    || file.ends_within_batch(position)?
+                    || file.has_lost_sector(position, range.upto, scanned.next_offset)?;
                 let length = range.upto - position;
-                let is_torn = file.is_cut_short(position, scanned.next_offset)?;
                 scanned.tail = Some(Tail { length, is_torn });
                 break;
             }
@@ -218,16 +220,15 @@ impl<'a> LogBytes<'a> {
 
     /// Whether a sector in a bad stretch was never written: it reads as zeros where a batch cannot be zeros.
     fn has_lost_sector(&mut self, from: u64, to: u64, expected: Offset) -> Result<bool, LogError> {
-        if self.is_cut_short(from, expected)? {
+        if self.begins_with_zeros(from, expected)? {
             return Ok(true);
         }
         let mut at = from.next_multiple_of(SECTOR);
-        while at + SECTOR <= to {
-            if self
-                .bytes(at, SECTOR as usize)?
-                .iter()
-                .all(|byte| *byte == 0)
-            {
+        while at < to {
+            // The last sector of the file may be a part of one; a part before a good batch was written together with it.
+            let length = SECTOR.min(to - at);
+            let can_be_lost = length == SECTOR || to == self.length;
+            if can_be_lost && is_zeros(self.bytes(at, length as usize)?) {
                 return Ok(true);
             }
             at += SECTOR;
@@ -235,24 +236,28 @@ impl<'a> LogBytes<'a> {
         Ok(false)
     }
 
-    /// Whether the batch that should begin at `at` is zeros up to the end of its first sector, or is not all there.
-    fn is_cut_short(&mut self, at: u64, expected: Offset) -> Result<bool, LogError> {
-        let head = self.bytes(at, HEADER)?;
-        if head.len() < HEADER
-            || Glance::at(head).is_some_and(|batch| at + batch.size > self.length)
-        {
-            return Ok(true);
-        }
-        // A batch begins with its base offset and its length, which is never 0: this many zeros cannot be a good batch's.
+    /// Whether the batch that should begin at `at` is zeros up to the end of its first sector.
+    fn begins_with_zeros(&mut self, at: u64, expected: Offset) -> Result<bool, LogError> {
         let run = (at + 1).next_multiple_of(SECTOR) - at;
-        let sector = self.bytes(at, run as usize)?;
-        let is_zeros = sector.iter().all(|byte| *byte == 0);
-        let offset_bytes = expected.0.to_be_bytes();
-        let would_be_zeros = run < 12
-            && offset_bytes
-                .iter()
-                .take(run as usize)
-                .all(|byte| *byte == 0);
-        Ok(is_zeros && !would_be_zeros)
+        let is_zeros = is_zeros(self.bytes(at, run as usize)?);
+        // A batch begins with its base offset and its length, which is never 0. So only a short run of zeros may be right.
+        let may_be_zeros = run < 12 && is_zeros_up_to(&expected.0.to_be_bytes(), run as usize);
+        Ok(is_zeros && !may_be_zeros)
     }
+
+    /// Whether the file ends before the batch does that begins at `at`.
+    fn ends_within_batch(&mut self, at: u64) -> Result<bool, LogError> {
+        let head = self.bytes(at, HEADER)?;
+        let is_short = head.len() < HEADER;
+        let batch = Glance::at(head);
+        Ok(is_short || batch.is_some_and(|batch| at + batch.size > self.length))
+    }
+}
+
+fn is_zeros(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
+}
+
+fn is_zeros_up_to(bytes: &[u8], length: usize) -> bool {
+    is_zeros(&bytes[..length.min(bytes.len())])
 }

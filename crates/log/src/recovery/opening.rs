@@ -6,7 +6,7 @@ use std::sync::Arc;
 use wire::records::BatchHeader;
 
 use super::{CorruptStretch, LostData, Recovery, Replay};
-use crate::batch::{Glance, HEADER};
+use crate::access::{Access, Stop};
 use crate::checkpoint::{self, Checkpoint, CheckpointFile};
 use crate::disk::Disk;
 use crate::epochs::{self, Epochs};
@@ -18,6 +18,7 @@ use crate::remains::DELETED;
 use crate::scan::{self, Range, Scanned, Tail};
 use crate::segment::{CorruptRange, MaxTimestamp, Progress, Segment, log_path, parse_name};
 use crate::settings::{Durability, LogSettings};
+use crate::walk::{Step, Walk};
 
 /// The work of opening, step by step.
 pub(super) struct Opening {
@@ -34,7 +35,12 @@ pub(super) struct Opening {
     progress: Progress,
     next_offset: Offset,
     tail: Option<Tail>,
-    rebuilt: Vec<usize>,
+    /// How many of `segments` lie before the checkpoint's.
+    taken: usize,
+    /// For each of `segments`, how far it goes.
+    ends: Vec<(Progress, Offset)>,
+    /// Indexes into `segments` of those whose index files were written to.
+    reindexed: Vec<usize>,
     epochs: Epochs,
     have_epochs_changed: bool,
     have_names_changed: bool,
@@ -73,7 +79,9 @@ impl Opening {
             progress: Progress::START,
             next_offset: Offset::ZERO,
             tail: None,
-            rebuilt: Vec::new(),
+            taken: 0,
+            ends: Vec::new(),
+            reindexed: Vec::new(),
             epochs: Epochs::default(),
             have_epochs_changed: false,
             have_names_changed: false,
@@ -121,7 +129,8 @@ impl Opening {
     }
 
     fn lost_since(&self, checkpoint: &Checkpoint) -> Result<Option<LostData>, LogError> {
-        if !checkpoint.has_recovery_point() {
+        let is_all_deleted = checkpoint.log_start >= checkpoint.next_offset;
+        if !checkpoint.has_recovery_point() || is_all_deleted {
             return Ok(None);
         }
         let path = log_path(&self.dir, checkpoint.segment);
@@ -150,9 +159,19 @@ impl Opening {
     }
 
     /// Removes segments that lie wholly before the log start: a deletion that a crash interrupted.
-    pub(super) fn drop_before(&mut self, log_start: Offset) -> Result<(), LogError> {
-        while self.bases.len() > 1 && self.bases[1] <= log_start {
-            let base = self.bases.remove(0);
+    pub(super) fn drop_before(&mut self, checkpoint: &Checkpoint) -> Result<(), LogError> {
+        while let Some(base) = self.bases.first().copied() {
+            // Segments before the checkpoint's end where that begins, whatever the names after them are.
+            let ends_at_checkpoint =
+                base < checkpoint.segment && checkpoint.segment <= checkpoint.log_start;
+            let ends_at_next = self
+                .bases
+                .get(1)
+                .is_some_and(|next| *next <= checkpoint.log_start);
+            if !ends_at_checkpoint && !ends_at_next {
+                break;
+            }
+            self.bases.remove(0);
             self.remove_segment_files(base)?;
         }
         Ok(())
@@ -198,6 +217,7 @@ impl Opening {
         for (number, base) in bases.iter().enumerate() {
             let next_base = bases.get(number + 1).copied();
             if checkpoint.has_recovery_point() && *base < checkpoint.segment {
+                self.taken += 1;
                 self.take_segment(
                     *base,
                     next_base.unwrap_or(checkpoint.next_offset),
@@ -208,13 +228,46 @@ impl Opening {
             } else {
                 self.scan_segment(*base, replay)?;
             }
-            if self.settle_tail(next_base)? {
-                return self.remove_later(&bases[number + 1..]);
+            let ends_here = self.settle_tail(next_base)?;
+            self.ends.push((self.progress, self.next_offset));
+            if ends_here {
+                self.remove_later(&bases[number + 1..])?;
+                break;
             }
-            if let Some(next_base) = next_base {
-                let segment = self.segments.last().expect("the segment was just opened");
-                segment.seal(&self.progress, next_base)?;
+        }
+        self.drop_empty_end()?;
+        self.seal_all()
+    }
+
+    /// Removes an empty last segment that does not continue the one before it: what lay between was never synced.
+    ///
+    /// Readers would wait in that gap for ever. With durability `sync` there is none, since segments are synced before the next one.
+    fn drop_empty_end(&mut self) -> Result<(), LogError> {
+        while let [.., before, last] = self.ends.as_slice() {
+            let base = self.segments[self.ends.len() - 1].base_offset;
+            let is_gap =
+                last.0.position == 0 && before.1 < base && self.ends.len() - 2 >= self.taken;
+            if !is_gap || self.settings.durability == Durability::Sync {
+                break;
             }
+            self.ends.pop();
+            self.segments.pop();
+            self.remove_segment_files(base)?;
+        }
+        let count = self.segments.len();
+        self.scanned.retain(|number| *number < count);
+        self.reindexed.retain(|number| *number < count);
+        Ok(())
+    }
+
+    /// Ends all segments but the last, which is the one that the log goes on with.
+    fn seal_all(&mut self) -> Result<(), LogError> {
+        for (pair, (progress, _)) in self.segments.windows(2).zip(&self.ends) {
+            pair[0].seal(progress, pair[1].base_offset)?;
+        }
+        if let Some((progress, next_offset)) = self.ends.last() {
+            self.progress = *progress;
+            self.next_offset = *next_offset;
         }
         Ok(())
     }
@@ -367,6 +420,7 @@ impl Opening {
                 (checkpoint.index_entries, checkpoint.time_index_entries),
             )?;
             segment.trim_indexes()?;
+            self.reindexed.push(self.segments.len());
             if are_indexes_sane(
                 &segment,
                 checkpoint.progress.position,
@@ -418,7 +472,7 @@ impl Opening {
         let size = segment.log.len().context("measure", &segment.path)?;
         self.have_names_changed = true;
         self.recovery.rebuilt_indexes += 1;
-        self.rebuilt.push(self.segments.len());
+        self.reindexed.push(self.segments.len());
         self.segments.push(segment);
         self.progress = Progress::START;
         self.next_offset = base;
@@ -440,6 +494,7 @@ impl Opening {
         replay: &mut dyn FnMut(Replay<'_>),
     ) -> Result<(), LogError> {
         let segment = Segment::open_unindexed(&self.disk, &self.dir, base)?;
+        self.reindexed.push(self.segments.len());
         self.segments.push(segment);
         self.progress = Progress::START;
         self.next_offset = base;
@@ -506,7 +561,9 @@ impl Opening {
         self.settle_epochs(log_start);
         self.report_damage();
         let is_unchanged = self.scanned.is_empty() && self.recovery.truncated_bytes == 0;
-        let is_synced = self.settings.durability == Durability::Sync && !is_unchanged;
+        // A cut is synced whatever the durability: else a power cut may bring back what was cut, under what is written there next.
+        let has_cut = self.recovery.truncated_bytes > 0;
+        let is_synced = has_cut || (self.settings.durability == Durability::Sync && !is_unchanged);
         if is_synced {
             self.sync()?;
         }
@@ -523,7 +580,7 @@ impl Opening {
             } else {
                 pick(&self.scanned)
             },
-            unsynced_indexes: pick(&self.rebuilt),
+            unsynced_indexes: pick(&self.reindexed),
             are_names_unsynced: !is_synced,
             segments,
             progress: self.progress,
@@ -559,7 +616,7 @@ impl Opening {
             }
             self.segments.clear();
             self.scanned.clear();
-            self.rebuilt.clear();
+            self.reindexed.clear();
         }
         if self.segments.is_empty() {
             // Offsets that were given out are not given out again, even when their records are gone.
@@ -629,21 +686,26 @@ fn are_indexes_sane(
     Ok(is_offset_index_sane && is_inside(time.relative_offset))
 }
 
-/// Whether a log file may be without index entries: it is short, or one batch.
+/// Whether a log file has no index entry yet: none of its batches begins beyond the index interval.
 fn has_no_entry_due(
     segment: &Segment,
     size: u64,
     settings: &LogSettings,
 ) -> Result<bool, LogError> {
-    if size <= settings.index_interval_bytes.0 {
+    let interval = settings.index_interval_bytes.0;
+    if size <= interval {
         return Ok(true);
     }
-    let mut head = Vec::new();
-    segment
-        .log
-        .read_at(0, HEADER, &mut head)
-        .context("read", &segment.path)?;
-    let first = Glance::at(&head).map_or(0, |batch| batch.size);
-    Ok(first >= size
-        || size - first <= settings.index_interval_bytes.0 + settings.max_message_bytes.0)
+    let mut walk = Walk::new(segment, 0, size, Access::Blocking);
+    loop {
+        match walk.step() {
+            Ok(Some(Step::Batch { position, .. })) if position <= interval => {}
+            Ok(Some(Step::Damage(_))) => {}
+            Ok(None) => return Ok(true),
+            Ok(Some(Step::Batch { .. })) | Err(Stop::Failed(LogError::Corrupt { .. })) => {
+                return Ok(false);
+            }
+            Err(stop) => return Err(stop.into_error()),
+        }
+    }
 }
