@@ -94,9 +94,9 @@ fn augment(command: Command, scope: Scope) -> Command {
         .long(SET)
         .value_name("NAME=VALUE")
         .action(ArgAction::Append)
-        .value_delimiter(',')
+        .value_delimiter(';')
         .help_heading(heading)
-        .help("A broker setting by its Kafka name, as in the table [broker]; may be repeated");
+        .help("A broker setting by its Kafka name, as in the table [broker]; may be repeated, or several with ; between them");
     command.arg(set)
 }
 
