@@ -124,6 +124,7 @@ impl Broker {
             reason: "getrandom failed".to_owned(),
         })?;
         let cluster_id = data.cluster_id(entropy)?;
+        data.remove_leftovers();
         let config = static_config(&broker_config)?;
 
         let (failed, failure) = watch::channel(None);

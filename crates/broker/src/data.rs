@@ -91,6 +91,17 @@ impl Data {
         Some((bytes(stat.f_blocks), bytes(stat.f_bavail)))
     }
 
+    /// Removes what deletions that a crash cut short left behind.
+    pub fn remove_leftovers(&self) {
+        match log::remove_leftover_partitions(&self.disk, &self.root) {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "removed the directories of deleted partitions"),
+            Err(error) => {
+                tracing::warn!(%error, "directories of deleted partitions are still there")
+            }
+        }
+    }
+
     /// The id of this cluster, made with `entropy` at the first start and kept from then on.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! A partition as its owner holds it: the log, the producers' state, and when it was last looked after.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +57,10 @@ impl OwnedPartition {
             directory,
             settings,
         } = request;
+        // A crash may have left the directory of an earlier topic of this name.
+        if log::read_topic_id(disk, &directory)?.is_some_and(|id| id != topic_id) {
+            remove_directory(disk, &directory)?;
+        }
         let mut producers = Producers::new(ProducerLimits::default());
         let mut replay = |replay: Replay<'_>| match replay {
             Replay::Snapshot(snapshot) => match Producers::restore(snapshot) {
@@ -69,11 +74,12 @@ impl OwnedPartition {
         };
         let (log, recovery) = PartitionLog::open(
             Arc::clone(disk),
-            directory,
+            &directory,
             log_settings(&settings),
             now_ms,
             &mut replay,
         )?;
+        log::write_topic_id(disk, &directory, topic_id)?;
         let shared = Partition::new(topic, topic_id, index, owner, log.shared_view());
         let owned = Self {
             shared: Arc::new(shared),
@@ -237,4 +243,13 @@ pub fn log_settings(settings: &TopicSettings) -> LogSettings {
 
 fn millis(value: i64) -> Duration {
     Duration::from_millis(u64::try_from(value).unwrap_or(0))
+}
+
+fn remove_directory(disk: &Arc<dyn Disk>, directory: &Path) -> Result<(), LogError> {
+    let failed = |source| LogError::Io {
+        operation: "remove",
+        path: directory.to_owned(),
+        source,
+    };
+    disk.remove_dir_all(directory).map_err(failed)
 }

@@ -1,10 +1,11 @@
 //! One step of a shard, and what it leaves for its thread to do.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use broker_state::step::Millis;
-use log::{CheckpointJob, Disk, LogError, Remains};
+use log::{CheckpointJob, Disk, LogError, Recovery, Remains};
 use thiserror::Error;
 use wire::ErrorCode;
 
@@ -17,6 +18,9 @@ use crate::sync_pool::SyncPool;
 
 /// How often retention looks at a partition (`log.retention.check.interval.ms`).
 const RETENTION_INTERVAL_MS: i64 = 300_000;
+/// Threads that open partitions at the start, each at least this many.
+const OPENING_THREADS: usize = 16;
+const OPENED_PER_THREAD: usize = 4;
 /// Checkpoints of one tick, so that a tick never holds up producers for long.
 const CHECKPOINTS_PER_TICK: usize = 64;
 
@@ -251,21 +255,24 @@ impl Shard {
         Ok(())
     }
 
+    /// Opens partitions, many at a time: opening waits for the disk more than it works.
     fn open(&mut self, now_ms: i64, requests: Vec<OpenRequest>) -> Result<Vec<Slot>, LogError> {
-        let mut opened = Vec::with_capacity(requests.len());
-        for request in requests {
-            let slot = self.free_slot();
-            let owner = Owner::Shard {
-                shard: self.index,
-                slot,
-            };
-            let opening = OwnedPartition::open(&self.disk, request, owner, now_ms);
-            let (owned, recovery) = opening.inspect_err(|_| self.free.push(slot))?;
+        let slots: Vec<usize> = requests.iter().map(|_| self.free_slot()).collect();
+        let shard = self.index;
+        let work: Vec<(Owner, OpenRequest)> = slots
+            .iter()
+            .map(|&slot| Owner::Shard { shard, slot })
+            .zip(requests)
+            .collect();
+        let opened = open_all(&self.disk, work, now_ms);
+        let opened = opened.inspect_err(|_| self.free.extend(&slots))?;
+        let mut partitions = Vec::with_capacity(opened.len());
+        for (slot, (owned, recovery)) in slots.into_iter().zip(opened) {
             report(&owned.shared, &recovery);
-            opened.push(Arc::clone(&owned.shared));
+            partitions.push(Arc::clone(&owned.shared));
             self.partitions[slot] = Some(owned);
         }
-        Ok(opened)
+        Ok(partitions)
     }
 
     fn free_slot(&mut self) -> usize {
@@ -421,6 +428,37 @@ fn deliver(replies: Vec<WaitingReply>) {
     {
         reply.deliver(outcomes);
     }
+}
+
+/// Opens on this thread, or on several where there is much to open; in the order of `work`.
+fn open_all(
+    disk: &Arc<dyn Disk>,
+    mut work: Vec<(Owner, OpenRequest)>,
+    now_ms: i64,
+) -> Result<Vec<(OwnedPartition, Recovery)>, LogError> {
+    let open = |work: Vec<(Owner, OpenRequest)>| -> Result<Vec<_>, LogError> {
+        let each = work.into_iter();
+        each.map(|(owner, request)| OwnedPartition::open(disk, request, owner, now_ms))
+            .collect()
+    };
+    let threads = (work.len() / OPENED_PER_THREAD).min(OPENING_THREADS);
+    if threads < 2 {
+        return open(work);
+    }
+    let share = work.len().div_ceil(threads);
+    thread::scope(|scope| {
+        let mut opening = Vec::with_capacity(threads);
+        while !work.is_empty() {
+            let rest = work.split_off(share.min(work.len()));
+            let part = std::mem::replace(&mut work, rest);
+            opening.push(scope.spawn(move || open(part)));
+        }
+        let mut opened = Vec::new();
+        for thread in opening {
+            opened.extend(thread.join().expect("opening does not panic")?);
+        }
+        Ok(opened)
+    })
 }
 
 /// Says what recovery found, once, where it was found.

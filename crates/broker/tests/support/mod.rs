@@ -238,9 +238,10 @@ pub fn idempotent_batch(producer_id: i64, epoch: i16, sequence: i32, values: &[&
 }
 
 pub async fn start(storage: Storage) -> (Broker, Client) {
-    let broker = Broker::start(BrokerSettings::new(storage))
-        .await
-        .expect("the broker starts");
+    let mut settings = BrokerSettings::new(storage);
+    let delay = "group.initial.rebalance.delay.ms".to_owned();
+    settings.broker_config.insert(delay, "0".to_owned());
+    let broker = Broker::start(settings).await.expect("the broker starts");
     let client = Client::connect(broker.kafka_addresses()[0]).await;
     (broker, client)
 }
