@@ -93,7 +93,7 @@ impl BrokerConfig {
 
     /// What a topic key is when the topic does not set it.
     pub fn topic_default(&self, topic_key: &TopicKey) -> String {
-        match self.synonym_layers(topic_key.synonyms).into_iter().next() {
+        match self.synonym_layers(topic_key.synonyms).next() {
             Some((_, synonym, value)) => synonym.convert(value),
             None => topic_key.key.default.unwrap_or_default().to_owned(),
         }
@@ -103,16 +103,12 @@ impl BrokerConfig {
     pub(super) fn synonym_layers<'a>(
         &'a self,
         synonyms: &'static [Synonym],
-    ) -> Vec<(ConfigSource, &'static Synonym, &'a str)> {
-        let mut found: Vec<(ConfigSource, &'static Synonym, &'a str)> = Vec::new();
-        for synonym in synonyms {
-            found.extend(
-                self.layers(synonym.name)
-                    .map(|(source, value)| (source, synonym, value)),
-            );
-        }
-        found.sort_by_key(|(source, _, _)| source.strength());
-        found
+    ) -> impl Iterator<Item = (ConfigSource, &'static Synonym, &'a str)> {
+        let of_one = move |synonym: &'static Synonym| {
+            self.layers(synonym.name)
+                .map(move |(source, value)| (source, synonym, value))
+        };
+        synonyms.iter().flat_map(of_one)
     }
 
     /// Every value that the broker has for a key, the one that counts first.

@@ -21,11 +21,6 @@ impl ConfigSource {
     pub fn id(self) -> i8 {
         self as i8
     }
-
-    /// The lower, the more it counts.
-    pub(super) fn strength(self) -> i8 {
-        self as i8
-    }
 }
 
 /// One value that a key has or would have.
@@ -86,13 +81,15 @@ fn topic_entry(
             source: ConfigSource::DynamicTopic,
         });
     }
-    synonyms.extend(broker.synonym_layers(topic_key.synonyms).into_iter().map(
-        |(source, synonym, value)| ConfigSynonym {
-            name: synonym.name,
-            value: Some(value.to_owned()),
-            source,
-        },
-    ));
+    synonyms.extend(
+        broker
+            .synonym_layers(topic_key.synonyms)
+            .map(|(source, synonym, value)| ConfigSynonym {
+                name: synonym.name,
+                value: Some(value.to_owned()),
+                source,
+            }),
+    );
     let value = own
         .cloned()
         .unwrap_or_else(|| broker.topic_default(topic_key));

@@ -162,7 +162,7 @@ impl Cluster {
     }
 
     /// A list value after members are added to it or taken from it; without a value of its own it starts as what
-    /// counts now.
+    /// counts now. A member that is there already is dropped when the value gets its canonical form.
     fn list_after(
         &self,
         target: &Target,
@@ -185,7 +185,6 @@ impl Cluster {
         let mut members: Vec<&str> = split_list(&now).collect();
         for member in split_list(change) {
             match is_append {
-                true if members.contains(&member) => {}
                 true => members.push(member),
                 false => members.retain(|present| *present != member),
             }

@@ -159,10 +159,14 @@ fn partitions_that_returned_data_are_looked_at_last_next_time() {
 fn news_without_data_keeps_its_place() {
     let mut broker = Broker::new();
     let id = broker.open(&["a-0", "a-1"]);
-    broker.fetch(request(id, 1, &[], &[]), |name| PartitionOutcome {
-        high_watermark: 11,
+    let higher = |name: &str| PartitionOutcome {
+        high_watermark: if name == "a-0" { 11 } else { 10 },
         ..idle(name)
-    });
+    };
+    assert_eq!(
+        broker.fetch(request(id, 1, &[], &[]), higher),
+        format!("{id}: a-0")
+    );
     let context = broker
         .sessions
         .begin(request(id, 2, &[], &[]), NOW)

@@ -424,6 +424,26 @@ fn the_offsets_topic_has_its_own_counts_and_is_compacted_and_synced() {
 }
 
 #[test]
+fn the_broker_s_own_topics_are_synced_whatever_the_default_is() {
+    let mut run = Run::with(&[("thalweg.durability", "os")]);
+    let record = MetadataRecord::TopicCreated {
+        id: id_of(CONSUMER_OFFSETS),
+        name: CONSUMER_OFFSETS.to_owned(),
+        partitions: 1,
+        replication_factor: 1,
+        configs: Vec::new(),
+    };
+    run.cluster.apply(&record).expect("a new topic");
+    run.log.push(record);
+    run.create(vec![new("orders", 1)]);
+    assert_eq!(
+        run.topic(CONSUMER_OFFSETS).settings.durability,
+        Durability::Sync
+    );
+    assert_eq!(run.topic("orders").settings.durability, Durability::Os);
+}
+
+#[test]
 fn the_transaction_and_share_topics_have_theirs() {
     let mut run = Run::new();
     assert_eq!(
