@@ -175,10 +175,7 @@ impl Synonym {
     /// The broker key's value in the topic key's unit; -1 means "no limit" in both.
     fn convert(&self, value: &str) -> String {
         match value.parse::<i64>() {
-            Ok(number) if self.factor > 1 && number > 0 => {
-                number.saturating_mul(self.factor).to_string()
-            }
-            Ok(number) if self.factor > 1 && number < 0 => "-1".to_owned(),
+            Ok(number) if number > 0 => number.saturating_mul(self.factor).to_string(),
             _ => value.to_owned(),
         }
     }

@@ -119,6 +119,11 @@ fn of_an_unknown_key_names_the_key_that_was_meant() {
         meant("foo"),
         Err("Unknown topic config name: foo".to_owned())
     );
+    assert_eq!(
+        meant("flush"),
+        Err("Unknown topic config name: flush".to_owned()),
+        "too far from flush.ms for so short a name"
+    );
     assert_eq!(meant(""), Err("Unknown topic config name: ".to_owned()));
     let text = "Unknown broker config name: num.partition (did you mean num.partitions?)";
     assert_eq!(

@@ -75,3 +75,46 @@ fn the_settings_of_a_bare_topic_are_the_defaults_of_the_table() {
         TopicSettings::default()
     );
 }
+
+/// Otherwise a broker's value could not become a topic's default.
+#[test]
+fn a_topic_key_takes_whatever_its_synonyms_take() {
+    let edges = [
+        "-9223372036854775808",
+        "-2147483648",
+        "-32768",
+        "-2",
+        "-1",
+        "0",
+        "1",
+        "4",
+        "32767",
+        "1048575",
+    ];
+    let more = [
+        "1048576",
+        "2147483647",
+        "9223372036854775807",
+        "0.0",
+        "1.0",
+        "true",
+        "",
+        "producer",
+        "os",
+        "delete",
+    ];
+    for topic in TOPIC_KEYS {
+        for synonym in topic.synonyms {
+            for value in edges.iter().chain(&more) {
+                if let Ok(broker) = BrokerConfig::from_static([(synonym.name, value)]) {
+                    let default = broker.topic_default(topic);
+                    assert!(
+                        topic.key.canonical(&default).is_ok(),
+                        "{}={value}",
+                        synonym.name
+                    );
+                }
+            }
+        }
+    }
+}

@@ -360,6 +360,21 @@ fn a_bad_broker_value_is_refused() {
 }
 
 #[test]
+fn a_broker_value_that_goes_contradicts_no_longer() {
+    let mut run = with_topic();
+    run.change(broker(""), &["log.cleaner.min.compaction.lag.ms=5"]);
+    assert!(
+        run.change(broker(""), &["log.cleaner.max.compaction.lag.ms=3"])
+            .contains("conflict topic config setting")
+    );
+    assert_eq!(
+        run.replace(broker(""), &[("log.cleaner.max.compaction.lag.ms", "3")]),
+        " ok"
+    );
+    assert_eq!(run.topic("a").settings.max_compaction_lag_ms, 3);
+}
+
+#[test]
 fn the_broker_s_own_topics_stay_synced_and_compacted() {
     let mut run = Run::new();
     run.auto_create(&[CONSUMER_OFFSETS]);
