@@ -169,6 +169,12 @@ mod tests {
 
     #[test]
     fn the_generated_code_is_fresh() {
+        if let Err(problem) = format_rust("nothing", "") {
+            eprintln!(
+                "left out: the generated code cannot be compared without rustfmt ({problem})"
+            );
+            return;
+        }
         for (folder, expected) in outputs().expect("the definitions are well-formed") {
             let found = existing(&wire().join(folder)).expect("the folder can be read");
             for name in expected.keys().chain(found.keys()) {

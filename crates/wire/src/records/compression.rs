@@ -49,8 +49,8 @@ impl Compression {
 
 /// The records of the whole `batch`, decompressed; borrowed when it is not compressed.
 ///
-/// Reserves no more than what really comes out, in steps, and stops past `max_bytes`. Takes time: keep it off
-/// threads that must not block.
+/// Output is reserved in steps as it comes, and stops past `max_bytes`. Beside it lz4 may hold two blocks of 4 MiB and zstd
+/// reserve a window of 128 MiB, of which it touches what it fills. Takes time: keep it off threads that must not block.
 ///
 /// # Errors
 /// `TooLarge` when more than `max_bytes` come out; `Decompression` for damaged data; `InvalidField` for an unknown codec.
@@ -114,8 +114,10 @@ fn damaged(codec: &'static str, error: &std::io::Error) -> BatchError {
     }
 }
 
-/// Compresses the records of a batch, in the forms that all clients read.
-pub(super) fn compress(compression: Compression, records: &[u8]) -> Vec<u8> {
+/// The records of a batch, compressed in the form that all clients read: xerial snappy, lz4 in independent blocks of 64 KiB.
+///
+/// [`super::BatchBuilder::build`] does this and makes header and checksum right.
+pub fn compress(compression: Compression, records: &[u8]) -> Vec<u8> {
     let written = match compression {
         Compression::None => Ok(records.to_vec()),
         Compression::Gzip => gzip(records),

@@ -30,7 +30,7 @@ pub use batch::{
     BATCH_OVERHEAD, BatchHeader, BatchScan, CheckedBatch, TimestampType, scan_batches, verify_crc,
 };
 pub use builder::BatchBuilder;
-pub use compression::{Compression, decompress};
+pub use compression::{Compression, compress, decompress};
 pub use iter::{RecordHeader, RecordHeaders, RecordIter, RecordView};
 
 use crate::ErrorCode;

@@ -177,3 +177,81 @@ fn the_brokers_time_replaces_the_producers() {
             .all(|record| record.expect("whole").timestamp == 9_999)
     );
 }
+
+/// The batch of `orders` with another header, its checksum made right.
+fn with_header(change: impl FnOnce(&mut BatchHeader)) -> Bytes {
+    let good = orders(Compression::None);
+    let mut header = BatchHeader::decode(&good).expect("a built batch is right");
+    change(&mut header);
+    let mut bytes = [&header.encode()[..], &good[BATCH_OVERHEAD..]].concat();
+    let crc = batch::crc(&bytes);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    Bytes::from(bytes)
+}
+
+#[test]
+fn a_producer_id_comes_with_epoch_and_sequence() {
+    let refused = |change: fn(&mut BatchHeader)| match check(with_header(change)) {
+        Err(BatchError::InvalidField { field, .. }) => field,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(|header| header.producer_id = -2), "the producer id");
+    assert_eq!(
+        refused(|header| header.producer_epoch = -1),
+        "the producer epoch"
+    );
+    assert_eq!(
+        refused(|header| header.base_sequence = -1),
+        "the base sequence"
+    );
+    assert_eq!(
+        refused(|header| (header.producer_id, header.attributes) = (-1, batch::TRANSACTIONAL)),
+        "the producer id of a transaction"
+    );
+    let marker =
+        with_header(|header| (header.base_sequence, header.attributes) = (-1, batch::CONTROL));
+    assert!(
+        check(marker).is_ok(),
+        "a marker of the coordinator has no sequence"
+    );
+}
+
+/// The last record, or the error that ended the iteration.
+fn last<'a>(header: &BatchHeader, records: &'a [u8]) -> Result<RecordView<'a>, BatchError> {
+    RecordIter::new(header, records).last().expect("not empty")
+}
+
+#[test]
+fn records_that_do_not_fill_the_batch_are_damaged() {
+    let good = orders(Compression::None);
+    let header = BatchHeader::decode(&good).expect("a built batch is right");
+    let records = &good[BATCH_OVERHEAD..];
+    assert!(last(&header, records).is_ok());
+    let damaged = |index, reason| Err(BatchError::InvalidRecord { index, reason });
+    let longer = [records, &[0]].concat();
+    assert_eq!(
+        last(&header, &longer),
+        damaged(3, "bytes follow the last record")
+    );
+    let shorter = &records[..records.len() - 1];
+    assert_eq!(
+        last(&header, shorter),
+        damaged(2, "its length leaves the batch")
+    );
+    let more = BatchHeader {
+        record_count: 4,
+        ..header
+    };
+    assert_eq!(
+        last(&more, records),
+        damaged(3, "its length leaves the batch")
+    );
+    let none = BatchHeader {
+        record_count: -1,
+        ..header
+    };
+    assert_eq!(
+        last(&none, records),
+        damaged(0, "bytes follow the last record")
+    );
+}

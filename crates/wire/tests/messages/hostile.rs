@@ -145,6 +145,31 @@ fn an_array_reserves_little_until_its_elements_are_really_there() {
 }
 
 #[test]
+fn a_length_below_minus_one_is_refused() {
+    for bytes in [&b"\xff\xfe"[..], b"\x80\0"] {
+        let result = Reader::new(bytes).nullable_string(false);
+        assert!(matches!(
+            result.map_err(|error| error.kind),
+            Err(DecodeErrorKind::InvalidLength { .. })
+        ));
+    }
+    let result = Reader::new(b"\xff\xff\xff\xfe").nullable_bytes(false);
+    assert!(matches!(
+        result.map_err(|error| error.kind),
+        Err(DecodeErrorKind::InvalidLength { length: -2 })
+    ));
+}
+
+#[test]
+fn a_known_tagged_field_must_fill_its_size() {
+    // ApiVersions v3 response: error, no keys, throttle; one tag: 1, of 9 bytes, though the epoch has 8.
+    let bytes = b"\0\0\x01\0\0\0\0\x01\x01\x09\0\0\0\0\0\0\0\x05\xee";
+    let result = wire::api_versions::Response::decode(&mut Reader::new(bytes), 3);
+    let kind = DecodeErrorKind::TaggedFieldTooLong { tag: 1, left: 1 };
+    assert_eq!(result, Err(DecodeError { offset: 18, kind }));
+}
+
+#[test]
 fn tagged_fields_without_end_cost_nothing() {
     let mut frame = b"\xff\xff\xff\xff\x0f".to_vec();
     frame.extend(std::iter::repeat_n([9, 0], 100_000).flatten());
