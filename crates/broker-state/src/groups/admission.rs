@@ -52,6 +52,9 @@ pub(super) fn check_group_id(group: &GroupId) -> Result<(), ErrorCode> {
     Ok(())
 }
 
+/// More assignors than any client has; comparing them grows with the square of their number.
+const MAX_PROTOCOLS: usize = 100;
+
 /// Everything that a join leaves in the group's record must fit there.
 fn check_lengths(join: &JoinGroup, settings: &GroupSettings) -> Result<(), ErrorCode> {
     let texts = [
@@ -70,7 +73,9 @@ fn check_lengths(join: &JoinGroup, settings: &GroupSettings) -> Result<(), Error
         .into_iter()
         .chain(names)
         .all(|text| text.len() <= MAX_TEXT_BYTES);
-    if fits && size <= settings.max_member_metadata_bytes {
+    let is_modest =
+        join.protocols.len() <= MAX_PROTOCOLS && size <= settings.max_member_metadata_bytes;
+    if fits && is_modest {
         Ok(())
     } else {
         Err(ErrorCode::InvalidRequest)

@@ -227,7 +227,7 @@ impl ClassicGroup {
 
     fn join_phase_is_over(&mut self, step: &mut Step<'_>, initial: Option<InitialDelay>) {
         match initial {
-            Some(initial) if initial.member_added && !initial.remaining.is_zero() => {
+            Some(initial) if initial.member_added => {
                 let delay = step.settings.initial_rebalance_delay.min(initial.remaining);
                 let remaining = initial.remaining.saturating_sub(initial.delay);
                 let initial = Some(InitialDelay {
@@ -339,16 +339,14 @@ impl ClassicGroup {
 
     /// The protocols that every member supports.
     fn common_protocols(&self) -> BTreeSet<&str> {
+        let first = self.members.values().next();
+        let names = first.into_iter().flat_map(Member::protocol_names);
+        names.filter(|name| self.all_support(name)).collect()
+    }
+
+    fn all_support(&self, protocol: &str) -> bool {
         let mut members = self.members.values();
-        let Some(first) = members.next() else {
-            return BTreeSet::new();
-        };
-        let mut common: BTreeSet<&str> = first.protocol_names().collect();
-        for member in members {
-            let names: BTreeSet<&str> = member.protocol_names().collect();
-            common.retain(|name| names.contains(name));
-        }
-        common
+        members.all(|member| member.protocol_names().any(|name| name == protocol))
     }
 
     /// The longest that any member may take to rejoin.

@@ -246,7 +246,6 @@ impl Groups {
         match (exists, commit.generation.is_some()) {
             (true, false) => Ok(()),
             (true, true) => Err(ErrorCode::UnknownMemberId),
-            // Before version 9 the wire has ILLEGAL_GENERATION for this.
             (false, true) => Err(ErrorCode::GroupIdNotFound),
             (false, false) if self.is_full() => Err(ErrorCode::PolicyViolation),
             (false, false) => Ok(()),

@@ -80,11 +80,12 @@ impl SyncReply {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaveReply {
     pub error: ErrorCode,
-    /// One per member of the request, in its order.
+    /// One per member of the request, in its order; before version 3 the only one's error is that of the whole answer.
     pub members: Vec<(MemberIdentity, ErrorCode)>,
 }
 
 /// One topic of an OffsetCommit answer: every partition of the request with its error.
+/// `GROUP_ID_NOT_FOUND` is on the wire from version 9 on; before, it is `ILLEGAL_GENERATION`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommittedTopic {
     pub topic: TopicName,

@@ -54,7 +54,7 @@ fn a_new_dynamic_member_first_learns_its_id() {
 #[test]
 fn clients_before_version_4_get_their_id_with_the_generation() {
     story(
-        "join a v=3
+        "join a v=3 once
          > a: joined 1 range as a.1 leader of [a.1]
          sync a a=0
          > + group g 1 range leader=a.1 a.1=0
@@ -600,4 +600,17 @@ fn a_member_that_waits_in_a_rebalance_does_not_expire() {
          > b: joined 3 range as b.1 follower of a.1
          > c: joined 3 range as c.1 follower of a.1",
     );
+}
+
+#[test]
+fn a_member_with_too_many_protocols_is_refused() {
+    let names: Vec<String> = (0..101).map(|number| format!("p{number}")).collect();
+    story(&format!(
+        "join a protocols={}
+         > a: INVALID_REQUEST as nobody
+         join a protocols={}
+         > a: joined 1 p0 as a.2 leader of [a.2]",
+        names.join(","),
+        names[..100].join(","),
+    ));
 }

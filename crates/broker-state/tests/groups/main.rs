@@ -10,3 +10,4 @@ mod static_members;
 mod staying;
 mod story;
 mod syncing;
+mod told;

@@ -1,5 +1,11 @@
 //! Restarts: what was recorded is still there, what was not is started again by the clients.
 
+use std::time::Duration;
+
+use broker_state::groups::*;
+use broker_state::step::{Millis, RequestId};
+use wire::Uuid;
+
 use crate::story::story;
 
 #[test]
@@ -213,4 +219,109 @@ fn an_id_that_was_given_out_is_forgotten_by_a_restart() {
          join a fresh
          > a: joined 1 range as a.3 leader of [a.3]",
     );
+}
+
+/// A machine with the records of some other broker.
+fn with_records(records: &[Record]) -> Groups {
+    let mut groups = Groups::new(GroupSettings::default());
+    records.iter().for_each(|record| groups.apply(record));
+    groups.loaded(Millis(0));
+    groups
+}
+
+fn metadata(protocol_type: &str, leader: &str, members: &[&str]) -> Record {
+    let member = |id: &&str| MemberMetadata {
+        member_id: MemberId::from(*id),
+        instance_id: None,
+        client_id: "client".to_owned(),
+        client_host: "/127.0.0.1".to_owned(),
+        rebalance_timeout: Duration::from_secs(60),
+        session_timeout: Duration::from_secs(10),
+        subscription: SharedBytes::from([]),
+        assignment: SharedBytes::from([]),
+    };
+    Record::GroupMetadata {
+        group: GroupId::from("g"),
+        metadata: GroupMetadata {
+            protocol_type: protocol_type.to_owned(),
+            generation: Generation(1),
+            protocol: Some("range".to_owned()),
+            leader: Some(MemberId::from(leader)),
+            state_since: Some(Millis(0)),
+            members: members.iter().map(member).collect(),
+        },
+    }
+}
+
+#[test]
+fn a_recorded_leader_that_is_no_member_is_replaced() {
+    let mut groups = with_records(&[metadata("connect", "gone", &["a", "b"])]);
+    let join = JoinGroup {
+        group: GroupId::from("g"),
+        member_id: MemberId::from("b"),
+        session_timeout: Duration::from_secs(10),
+        protocol_type: "connect".to_owned(),
+        protocols: vec![Protocol {
+            name: "range".to_owned(),
+            metadata: SharedBytes::from([]),
+        }],
+        ..JoinGroup::default()
+    };
+    let mut effects = GroupEffects::new();
+    groups.handle(Millis(1), RequestId(1), Command::Join(join), &mut effects);
+    let Some((_, Reply::Join(joined))) = effects.replies.pop() else {
+        panic!("a follower is answered at once")
+    };
+    assert_eq!(joined.leader, MemberId::from("a"));
+}
+
+#[test]
+fn offsets_of_a_group_recorded_without_a_protocol_expire_after_their_commit() {
+    let committed = CommittedOffset {
+        offset: 1,
+        leader_epoch: -1,
+        metadata: String::new(),
+        committed_at: Millis(1_000_000_000),
+        expires_at: None,
+        topic_id: Uuid::ZERO,
+    };
+    let offset = Record::OffsetCommit {
+        group: GroupId::from("g"),
+        topic: TopicName::from("t1"),
+        partition: 0,
+        committed,
+    };
+    let mut groups = with_records(&[metadata("", "", &[]), offset]);
+    let mut effects = GroupEffects::new();
+    groups.tick(Millis(1_000_000_000), &mut effects);
+    assert_eq!(effects, GroupEffects::new());
+    groups.tick(Millis(2_000_000_000), &mut effects);
+    assert_eq!(effects.records.len(), 2, "the offset and the group");
+}
+
+#[test]
+fn a_deleted_group_leaves_no_deadline_behind() {
+    let mut groups = with_records(&[]);
+    let join = JoinGroup {
+        group: GroupId::from("g"),
+        session_timeout: Duration::from_secs(10),
+        protocol_type: "connect".to_owned(),
+        protocols: vec![Protocol {
+            name: "range".to_owned(),
+            metadata: SharedBytes::from([]),
+        }],
+        supports_member_id_required: true,
+        new_member_id: MemberId::from("a"),
+        ..JoinGroup::default()
+    };
+    let mut effects = GroupEffects::new();
+    groups.handle(Millis(0), RequestId(1), Command::Join(join), &mut effects);
+    assert_eq!(groups.next_deadline(), Some(Millis(10_000)));
+    groups.handle(
+        Millis(0),
+        RequestId(2),
+        Command::DeleteGroups(vec![GroupId::from("g")]),
+        &mut effects,
+    );
+    assert_eq!(groups.next_deadline(), None);
 }

@@ -356,3 +356,30 @@ fn a_static_member_bounces_across_a_restart() {
          > a: assigned 0",
     );
 }
+
+#[test]
+fn a_static_member_that_had_synced_need_not_hurry_after_a_bounce() {
+    story(
+        "set delay=1s
+         join a session=30m
+         join b instance=box session=30m
+         join c session=30m
+         after 4s
+         > a: joined 1 range as a.1 leader of [a.1 box.1@box c.1]
+         > b: joined 1 range as box.1 follower of a.1
+         > c: joined 1 range as c.1 follower of a.1
+         sync a a=0 b=1 c=2
+         > + group g 1 range leader=a.1 a.1=0 box.1=1 c.1=2
+         > a: assigned 0
+         sync b
+         > b: assigned 1
+         join b fresh session=30m
+         > + group g 1 range leader=a.1 a.1=0 box.2=1 c.1=2
+         > b: joined 1 range as box.2 follower of a.1
+         sync c
+         > c: assigned 2
+         after 10m
+         describe
+         > g is Stable consumer/range a.1=0 box.2=1 c.1=2",
+    );
+}

@@ -335,3 +335,53 @@ fn a_leader_may_assign_nothing_at_all() {
          > g is Stable consumer/range a.1=none",
     );
 }
+
+#[test]
+fn having_synced_counts_for_one_generation_only() {
+    story(
+        "set delay=1s
+         join a session=30m
+         join b session=30m
+         after 2s
+         > a: joined 1 range as a.1 leader of [a.1 b.1]
+         > b: joined 1 range as b.1 follower of a.1
+         sync a a=0 b=1
+         > + group g 1 range leader=a.1 a.1=0 b.1=1
+         > a: assigned 0
+         sync b
+         > b: assigned 1
+         join a session=30m
+         join b session=30m
+         > a: joined 2 range as a.1 leader of [a.1 b.1]
+         > b: joined 2 range as b.1 follower of a.1
+         sync a a=0 b=1
+         > + group g 2 range leader=a.1 a.1=0 b.1=1
+         > a: assigned 0
+         after 60s
+         beat b
+         > b: UNKNOWN_MEMBER_ID
+         join a session=30m
+         > a: joined 3 range as a.1 leader of [a.1]",
+    );
+}
+
+#[test]
+fn a_session_starts_again_when_the_assignment_comes() {
+    story(
+        "set delay=1s
+         join a
+         join b
+         after 2s
+         > a: joined 1 range as a.1 leader of [a.1 b.1]
+         > b: joined 1 range as b.1 follower of a.1
+         sync b
+         after 9s
+         sync a a=0 b=1
+         > + group g 1 range leader=a.1 a.1=0 b.1=1
+         > a: assigned 0
+         > b: assigned 1
+         after 9s
+         beat b
+         > b: ok",
+    );
+}

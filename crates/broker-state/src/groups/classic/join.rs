@@ -73,11 +73,8 @@ impl ClassicGroup {
         if self.members.is_empty() {
             return !protocol_type.is_empty() && !protocols.is_empty();
         }
-        let common = self.common_protocols();
-        protocol_type == self.protocol_type
-            && protocols
-                .iter()
-                .any(|protocol| common.contains(protocol.name.as_str()))
+        let mut names = protocols.iter().map(|protocol| protocol.name.as_str());
+        protocol_type == self.protocol_type && names.any(|name| self.all_support(name))
     }
 
     fn join_as_new(&mut self, step: &mut Step<'_>, request: RequestId, join: JoinGroup) {

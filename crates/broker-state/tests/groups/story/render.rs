@@ -24,6 +24,11 @@ pub(super) fn record(record: &Record) -> String {
         } => format!("- offset {group} {topic}:{partition}"),
         Record::GroupTombstone { group } => format!("- group {group}"),
         Record::GroupMetadata { group, metadata } if metadata.members.is_empty() => {
+            assert_eq!(
+                (&metadata.protocol, &metadata.leader),
+                (&None, &None),
+                "NobodyLeadsAnEmptyGroup"
+            );
             format!("+ group {group} {} empty", metadata.generation.0)
         }
         Record::GroupMetadata { group, metadata } => {
