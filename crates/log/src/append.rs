@@ -138,7 +138,7 @@ impl PartitionLog {
         let end_offset = self.next_offset;
         let boundary = Boundary {
             end_offset,
-            size_bytes: self.size_bytes(),
+            appended_bytes: self.size_bytes() + self.deleted_bytes,
             visible: self.visible_end(),
         };
         self.boundaries.push_back(boundary);

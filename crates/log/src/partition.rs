@@ -36,6 +36,8 @@ pub struct PartitionLog {
     pub(crate) progress: Progress,
     pub(crate) segment_created_ms: i64,
     pub(crate) sealed_bytes: ByteCount,
+    /// Bytes of the segments that were deleted since the log was opened.
+    pub(crate) deleted_bytes: ByteCount,
     pub(crate) log_start: Offset,
     pub(crate) next_offset: Offset,
     pub(crate) leader_epoch: i32,
@@ -45,6 +47,8 @@ pub struct PartitionLog {
     /// Ends of writes that are not published yet: a handful, since each step publishes.
     pub(crate) boundaries: VecDeque<Boundary>,
     pub(crate) high_watermark: Offset,
+    /// As `Boundary::appended_bytes`, at the high watermark.
+    pub(crate) visible_bytes: ByteCount,
     pub(crate) shared: Arc<SharedView>,
 
     pub(crate) unsynced: Vec<Arc<Segment>>,
@@ -65,7 +69,8 @@ pub struct PartitionLog {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Boundary {
     pub(crate) end_offset: Offset,
-    pub(crate) size_bytes: ByteCount,
+    /// The bytes of the log up to here, deleted segments included: deleting changes it not.
+    pub(crate) appended_bytes: ByteCount,
     pub(crate) visible: Visible,
 }
 
@@ -127,6 +132,8 @@ impl PartitionLog {
             progress: start.progress,
             segment_created_ms: now_ms,
             sealed_bytes: ByteCount(sealed),
+            deleted_bytes: ByteCount::ZERO,
+            visible_bytes: ByteCount(sealed) + ByteCount(start.progress.position),
             log_start: start.log_start,
             next_offset: start.next_offset,
             leader_epoch,
@@ -267,10 +274,12 @@ impl PartitionLog {
         }
         let Some(boundary) = reached else { return };
         self.high_watermark = boundary.end_offset;
+        self.visible_bytes = boundary.appended_bytes;
+        let size_bytes = ByteCount(self.visible_bytes.0 - self.deleted_bytes.0);
         self.shared.change(|view| {
             view.high_watermark = boundary.end_offset;
             view.last_stable_offset = boundary.end_offset;
-            view.size_bytes = boundary.size_bytes;
+            view.size_bytes = size_bytes;
             view.visible = boundary.visible;
         });
     }
@@ -321,10 +330,12 @@ impl PartitionLog {
     pub(crate) fn publish_segments(&self) {
         let segments: Arc<[Arc<Segment>]> = self.segments.as_slice().into();
         let log_start = self.log_start;
+        let size_bytes = ByteCount(self.visible_bytes.0 - self.deleted_bytes.0);
         let view = self.shared.load();
         self.shared.store(PartitionView {
             segments,
             log_start,
+            size_bytes,
             ..view
         });
     }

@@ -162,6 +162,12 @@ impl PartitionLog {
         self.unsynced.retain(|segment| !is_gone(segment));
         self.being_synced.retain(|segment| !is_gone(segment));
         self.unsynced_indexes.retain(|segment| !is_gone(segment));
+        let bytes = gone
+            .iter()
+            .map(|segment| self.size_and_end(segment).0)
+            .sum();
+        self.sealed_bytes = ByteCount(self.sealed_bytes.0 - bytes);
+        self.deleted_bytes += ByteCount(bytes);
         self.publish_segments();
         gone.iter()
             .zip(reasons)
@@ -170,12 +176,11 @@ impl PartitionLog {
     }
 
     fn delete_segment(
-        &mut self,
+        &self,
         segment: &Segment,
         reason: DeletionReason,
     ) -> Result<DeletedSegment, LogError> {
         let (size, end_offset) = self.size_and_end(segment);
-        self.sealed_bytes = ByteCount(self.sealed_bytes.0 - size);
         // Readers may hold this segment: its indexes are opened while they still have their names.
         segment.open_indexes()?;
         let mut paths = Vec::new();
