@@ -178,6 +178,12 @@ impl Connection {
                     after: limit,
                 });
             }
+            Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(ClientError::Protocol {
+                    address: self.address.clone(),
+                    reason: error.to_string(),
+                });
+            }
             Ok(Err(error)) => return Err(self.unreachable(&io_reason(&error))),
             Ok(Ok(body)) => body,
         };
@@ -229,11 +235,14 @@ impl Connection {
 
 async fn round_trip(stream: &mut TcpStream, frame: &[u8]) -> io::Result<Vec<u8>> {
     stream.write_all(frame).await?;
-    let size = stream.read_u32().await?;
-    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    let mut prefix = [0; 4];
+    stream.read_exact(&mut prefix).await?;
+    let size = usize::try_from(u32::from_be_bytes(prefix)).unwrap_or(usize::MAX);
     if size > MAX_FRAME_BYTES {
-        let reason = format!("an answer of {size} bytes; no Kafka broker sends that");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            other_protocol(prefix),
+        ));
     }
     // Grows with what arrives: a claimed length alone reserves nothing.
     let mut body = Vec::new();
@@ -242,6 +251,18 @@ async fn round_trip(stream: &mut TcpStream, frame: &[u8]) -> io::Result<Vec<u8>>
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok(body)
+}
+
+/// What speaks there, by the first bytes of an answer that no Kafka broker gives.
+fn other_protocol(prefix: [u8; 4]) -> String {
+    match prefix {
+        [b'H', b'T', b'T', b'P'] => "this is an HTTP port".to_owned(),
+        [0x15, 0x03, ..] => "this port wants TLS".to_owned(),
+        _ => format!(
+            "it announces an answer of {} bytes",
+            u32::from_be_bytes(prefix)
+        ),
+    }
 }
 
 /// An I/O error in words, without the number of the operating system.
@@ -271,5 +292,142 @@ impl<'q, Q: wire::Request<'q>> Reply<Q> {
             address: self.address.clone(),
             reason: format!("{} v{}: {error}", Q::KEY.name(), self.version),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+    use wire::metadata;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    /// A peer that answers each frame with the next of `answers`, then closes.
+    async fn peer(answers: Vec<Vec<u8>>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound").to_string();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("the client comes");
+            for answer in answers {
+                let size = stream.read_u32().await.expect("a frame");
+                let mut frame = vec![0; size as usize];
+                stream.read_exact(&mut frame).await.expect("a whole frame");
+                stream.write_all(&answer).await.expect("the client listens");
+            }
+        });
+        address
+    }
+
+    fn framed(body: &[u8]) -> Vec<u8> {
+        let size = u32::try_from(body.len()).expect("a small body");
+        [&size.to_be_bytes()[..], body].concat()
+    }
+
+    /// ApiVersions in v0: correlation id, error, one key with its versions.
+    fn versions(correlation_id: i32, error: i16, key: i16, highest: i16) -> Vec<u8> {
+        let mut body = correlation_id.to_be_bytes().to_vec();
+        body.extend(error.to_be_bytes());
+        body.extend(1i32.to_be_bytes());
+        for number in [key, 0, highest] {
+            body.extend(number.to_be_bytes());
+        }
+        framed(&body)
+    }
+
+    async fn open(answers: Vec<Vec<u8>>) -> Result<Connection, ClientError> {
+        Connection::open(&peer(answers).await, "test", LIMIT).await
+    }
+
+    #[tokio::test]
+    async fn a_peer_of_another_protocol_is_named() {
+        for (answer, expected) in [
+            (&b"HTTP/1.1 400 Bad Request"[..], "this is an HTTP port"),
+            (&[0x15, 0x03, 0x03, 0x00, 0x02], "this port wants TLS"),
+            (
+                &[0x7f, 0xff, 0xff, 0xff],
+                "it announces an answer of 2147483647 bytes",
+            ),
+        ] {
+            let error = open(vec![answer.to_vec()]).await.err().expect("a refusal");
+            assert!(error.to_string().ends_with(expected), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_to_another_request_is_refused() {
+        let error = open(vec![versions(7, 0, 3, 1)])
+            .await
+            .err()
+            .expect("a refusal");
+        assert!(
+            error.to_string().ends_with("answer 7 to request 1"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_closed_connection_and_a_torn_answer_are_unreachable() {
+        for answers in [vec![], vec![framed(&[0; 8])[..6].to_vec()]] {
+            let error = open(answers).await.err().expect("a refusal");
+            assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_older_broker_is_asked_again_in_its_version() {
+        let unsupported = versions(1, 35, 18, 0);
+        let mut connection = open(vec![unsupported, versions(2, 0, 3, 1)])
+            .await
+            .expect("v0 is understood");
+        assert_eq!(connection.offered(ApiKey::Metadata), Some(0..=1));
+        let request = wire::list_groups::Request::default();
+        let error = connection.call(&request).await.err().expect("a refusal");
+        assert!(
+            matches!(
+                error,
+                ClientError::NotOffered {
+                    api: "ListGroups",
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_failed_stays_failed() {
+        let mut connection = open(vec![versions(1, 35, 18, 0), versions(2, 0, 3, 1)])
+            .await
+            .expect("v0");
+        let request = metadata::Request::default();
+        assert!(connection.call(&request).await.is_err(), "the peer closes");
+        assert!(connection.has_failed());
+        let error = connection.call(&request).await.err().expect("a refusal");
+        assert!(
+            error.to_string().ends_with("the connection failed earlier"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_answer_in_time_is_a_time_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let error = Connection::open(&address, "test", LIMIT)
+            .await
+            .err()
+            .expect("a refusal");
+        assert!(matches!(error, ClientError::TimedOut { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_address_needs_a_port() {
+        let error = Connection::open("localhost", "test", LIMIT)
+            .await
+            .err()
+            .expect("a refusal");
+        assert!(error.to_string().contains("write host:port"), "{error}");
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use client::{Cluster, OutgoingRecord, Producer};
 
 use super::bench::{Latencies, Payload, PropertyArgs, Report, TopicArgs};
@@ -12,6 +13,7 @@ use super::produce::Compression;
 use crate::cli::Context;
 use crate::config::flags::ClientFlags;
 use crate::exit::CommandError;
+use crate::flights::{self, FlightRecord, Flights};
 use crate::progress::Progress;
 
 /// The longest wait for the last acknowledgements.
@@ -21,12 +23,15 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(120);
 pub struct Args {
     #[command(flatten)]
     topic: TopicArgs,
-    /// How many records in all
-    #[arg(short = 'n', long, default_value_t = 1_000_000)]
-    records: u64,
-    /// Bytes of each value
+    /// How many records in all; without it a million, or the whole data set once
+    #[arg(short = 'n', long)]
+    records: Option<u64>,
+    /// Bytes of each made-up value
     #[arg(short, long, default_value_t = 100)]
     size: usize,
+    /// Send a real data set in place of made-up values: 336,776 flights, keyed, fetched as by `thalweg demo`
+    #[arg(long)]
+    data: Option<DataSet>,
     /// Producers, each with a thread and connections of its own
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=256))]
     producers: u64,
@@ -54,9 +59,17 @@ pub struct Args {
     pub client: ClientFlags,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DataSet {
+    Flights,
+}
+
 /// What all producers of a run share.
 struct Shared {
     begin: Instant,
+    records: u64,
+    flights: Option<Flights>,
+    bytes: AtomicU64,
     latencies: Latencies,
     delivered: AtomicU64,
     failed: AtomicU64,
@@ -66,13 +79,23 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), CommandError> {
     let mut admin = context.cluster().admin().await?;
     let topic = args.topic.prepare(&mut admin).await?;
     let cluster = context.cluster().with_timeout(FLUSH_LIMIT);
+    let flights = match args.data {
+        Some(DataSet::Flights) => Some(Flights::load(&flights::obtain(None)?)?),
+        None => None,
+    };
+    let whole = flights
+        .as_ref()
+        .map_or(1_000_000, |flights| flights.len() as u64);
     let shared = Arc::new(Shared {
         begin: Instant::now(),
+        records: args.records.unwrap_or(whole),
+        flights,
+        bytes: AtomicU64::new(0),
         latencies: Latencies::new(),
         delivered: AtomicU64::new(0),
         failed: AtomicU64::new(0),
     });
-    let progress = Progress::records(args.records, "producing");
+    let progress = Progress::records(shared.records, "producing");
     let begin = Instant::now();
     thread::scope(|scope| {
         let producers: Vec<_> = (0..args.producers)
@@ -88,7 +111,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), CommandError> {
     let seconds = begin.elapsed().as_secs_f64();
     progress.finish();
     let records = shared.delivered.load(Ordering::Relaxed);
-    let bytes = records * args.size as u64;
+    let bytes = shared.bytes.load(Ordering::Relaxed);
     let report = Report {
         bench: "produce",
         kafka: context.settings.text("kafka").to_owned(),
@@ -115,21 +138,26 @@ fn produce(
     progress: &Progress,
 ) -> Result<(), CommandError> {
     let producer = open(args, cluster, shared)?;
-    let share = args.records / args.producers + u64::from(index < args.records % args.producers);
+    let share =
+        shared.records / args.producers + u64::from(index < shared.records % args.producers);
     let pace = args
         .rate
         .map(|rate| Duration::from_secs_f64(args.producers as f64 / rate));
-    let mut payload = Payload::new(args.size, index + 1);
+    let mut source = Source::new(args, index, shared);
+    let mut bytes = 0;
     let begin = Instant::now();
     for number in 0..share {
         if let Some(pace) = pace {
             wait_until(begin + pace.mul_f64(number as f64));
         }
+        let (key, value) = source.next_record();
         let record = OutgoingRecord {
             topic: &args.topic.topic,
-            value: Some(payload.next_record()),
+            key,
+            value: Some(value),
             ..OutgoingRecord::default()
         };
+        bytes += (key.map_or(0, <[u8]>::len) + value.len()) as u64;
         let sent = shared.begin.elapsed().as_nanos();
         producer.send(&record, usize::try_from(sent).unwrap_or(usize::MAX))?;
         if number % 1024 == 1023 {
@@ -137,7 +165,52 @@ fn produce(
         }
     }
     producer.flush(FLUSH_LIMIT)?;
+    shared.bytes.fetch_add(bytes, Ordering::Relaxed);
     Ok(())
+}
+
+/// Where a producer's records come from.
+enum Source<'a> {
+    Made(Payload),
+    Flights {
+        flights: &'a Flights,
+        next: usize,
+        step: usize,
+        flight: FlightRecord,
+    },
+}
+
+impl<'a> Source<'a> {
+    /// Producers take turns with the rows of a data set.
+    fn new(args: &Args, index: u64, shared: &'a Shared) -> Source<'a> {
+        let number = |number: u64| usize::try_from(number).unwrap_or(0);
+        match &shared.flights {
+            None => Source::Made(Payload::new(args.size, index + 1)),
+            Some(flights) => Source::Flights {
+                flights,
+                next: number(index),
+                step: number(args.producers),
+                flight: FlightRecord::default(),
+            },
+        }
+    }
+
+    /// Key and value.
+    fn next_record(&mut self) -> (Option<&[u8]>, &[u8]) {
+        match self {
+            Source::Made(payload) => (None, payload.next_record()),
+            Source::Flights {
+                flights,
+                next,
+                step,
+                flight,
+            } => {
+                flights.write(*next % flights.len(), flight);
+                *next += *step;
+                (Some(&flight.key), &flight.value)
+            }
+        }
+    }
 }
 
 fn open(args: &Args, cluster: &Cluster, shared: &Arc<Shared>) -> Result<Producer, CommandError> {
@@ -147,6 +220,7 @@ fn open(args: &Args, cluster: &Cluster, shared: &Arc<Shared>) -> Result<Producer
         ("acks", args.acks.as_str()),
         ("enable.idempotence", &idempotent),
         ("compression.type", args.compression.name()),
+        ("partitioner", "murmur2_random"),
         ("linger.ms", &linger),
         ("batch.size", &batch_size),
         ("batch.num.messages", "1000000"),

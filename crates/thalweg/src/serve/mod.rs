@@ -25,6 +25,9 @@ use ports::{PortChoice, PortError};
 /// How long the broker may take for its first Metadata answer before starting counts as failed.
 const SELF_CHECK_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long HTTP requests under way may take at the end.
+const HTTP_DRAIN_LIMIT: Duration = Duration::from_secs(5);
+
 /// What to start.
 #[derive(Debug, Clone)]
 pub struct ServeSettings {
@@ -185,6 +188,7 @@ impl Server {
         // Not ready from now on, so that a load balancer looks elsewhere while requests finish.
         self.stopping.send_replace(true);
         self.broker.shutdown().await;
-        let _ = self.http.await;
+        // An answer that nobody fetches must not keep the process.
+        let _ = tokio::time::timeout(HTTP_DRAIN_LIMIT, self.http).await;
     }
 }

@@ -139,8 +139,12 @@ impl Server {
     }
 
     /// SIGTERM; gives the exit status and what else was printed to standard output.
-    pub fn stop(mut self) -> (ExitStatus, String) {
-        self.signal(Signal::TERM);
+    pub fn stop(self) -> (ExitStatus, String) {
+        self.stop_by(Signal::TERM)
+    }
+
+    pub fn stop_by(mut self, signal: Signal) -> (ExitStatus, String) {
+        self.signal(signal);
         let status = self.child.wait().expect("a child can be waited for");
         let mut rest = String::new();
         self.stdout
