@@ -9,7 +9,34 @@ use wire::{ApiKey, Reader, RequestHeader, RequestPrefix, Segment};
 
 use crate::connection::Connection;
 
+mod alter_configs;
+mod api_versions;
+mod create_partitions;
+mod create_topics;
+mod delete_groups;
+mod delete_records;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_groups;
+mod describe_log_dirs;
+mod describe_topic_partitions;
+mod fetch;
+mod find_coordinator;
+mod heartbeat;
+mod incremental_alter_configs;
+mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
+mod list_offsets;
+mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
+mod offset_for_leader_epoch;
 pub mod produce;
+mod sync_group;
 
 pub use produce::PendingProduce;
 
@@ -115,8 +142,6 @@ fn header_from_the_future(frame: &Bytes) -> Option<RequestHeader<'static>> {
 /// Registers the modules below and dispatches to them.
 macro_rules! apis {
     ($($module:ident),* $(,)?) => {
-        $(mod $module;)*
-
         /// Every API that is served, by key.
         pub fn served() -> Vec<Api> {
             let mut apis = vec![produce::API, fetch::API, api_versions::API, $($module::API),*];
@@ -139,9 +164,6 @@ macro_rules! apis {
         }
     };
 }
-
-mod api_versions;
-mod fetch;
 
 apis! {
     alter_configs,

@@ -95,7 +95,7 @@ impl Connection {
                     self.finish_ready(&mut waiting, &mut answers)?;
                     self.write(&answers).await?;
                 }
-                frame = frames.next(is_idle), if may_read => {
+                frame = frames.next(), if may_read => {
                     let Some(frame) = frame? else { return Ok(()) };
                     self.take(frame, &mut waiting).await?;
                 }

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use broker_state::groups::{
-    Command, GroupSettings, Groups, Record, Reply as GroupReply, TopicName,
+    Command, GroupSettings, Groups, ListFilter, Record, Reply as GroupReply, TopicName,
 };
 use broker_state::step::{Effects, Millis, RequestId};
 use parking_lot::{Condvar, Mutex};
@@ -280,19 +280,21 @@ impl Coordinator {
     }
 
     fn overview(&self) -> Vec<GroupOverview> {
-        let groups = self.groups.durable().iter().map(|(id, group)| {
-            let described = self.groups.describe(id);
-            let offsets = group.offsets.iter().flat_map(|(topic, partitions)| {
+        let listed = self.groups.list(&ListFilter::default());
+        let groups = listed.into_iter().map(|listed| {
+            let durable = self.groups.durable().get(listed.group.as_str());
+            let offsets = durable.into_iter().flat_map(|group| &group.offsets);
+            let offsets = offsets.flat_map(|(topic, partitions)| {
                 let topic: Arc<str> = Arc::from(topic.as_str());
                 partitions.iter().map(move |(partition, committed)| {
                     (Arc::clone(&topic), *partition, committed.offset)
                 })
             });
             GroupOverview {
-                group: Arc::from(id.as_str()),
-                state: described.state.name(),
-                members: described.members.len(),
+                state: listed.state.name(),
+                members: self.groups.describe(&listed.group).members.len(),
                 offsets: offsets.collect(),
+                group: Arc::from(listed.group.as_str()),
             }
         });
         groups.collect()

@@ -95,7 +95,7 @@ pub struct Limits {
     pub fetch_sessions: usize,
     /// A connection without a request for this long is closed (`connections.max.idle.ms`).
     pub idle: Duration,
-    /// How long a client may take for one frame or for reading one reply.
+    /// How long a client may take to send one frame, once begun, or to read its answers.
     pub stall: Duration,
 }
 

@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use broker::{Advertised, Broker, BrokerSettings, Limits, StartError, Storage};
 use support::{Client, frame, start, start_on};
 use wire::{ApiKey, ErrorCode};
@@ -157,4 +159,25 @@ async fn the_cluster_and_its_topics_keep_their_ids() {
             .iter()
             .any(|(name, _)| name.as_deref() == Some("orders"))
     );
+}
+
+#[tokio::test]
+async fn half_a_frame_does_not_hold_memory_for_ever() {
+    let mut settings = BrokerSettings::new(Storage::Memory);
+    settings.limits = Limits {
+        stall: Duration::from_millis(1),
+        request_memory_bytes: 1 << 20,
+        frame_bytes: 1 << 20,
+        ..Limits::default()
+    };
+    let broker = Broker::start(settings).await.expect("the broker starts");
+    let address = broker.kafka_addresses()[0];
+    let mut greedy = Client::connect(address).await;
+    greedy.send_bytes(&(1_u32 << 20).to_be_bytes()).await;
+    assert!(
+        greedy.receive(0).await.is_none(),
+        "the connection is closed"
+    );
+    let mut other = Client::connect(address).await;
+    other.create_topic("orders", 1, &[]).await;
 }

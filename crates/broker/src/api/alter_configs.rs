@@ -10,17 +10,22 @@ use crate::connection::Connection;
 
 pub const API: Api = Api::all(ApiKey::AlterConfigs, 0, 2);
 
-pub async fn handle(connection: &Connection, request: Request<'_>, _: &Call<'_>) -> Response<'static> {
+pub async fn handle(
+    connection: &Connection,
+    request: Request<'_>,
+    _: &Call<'_>,
+) -> Response<'static> {
     let command = Command::AlterConfigs {
         resources: request.resources.iter().map(replacement).collect(),
         validate_only: request.validate_only,
     };
-    let respond = |resource: ConfigResource, error: ErrorCode, message: Option<String>| ResourceResponse {
-        error_code: error.code(),
-        error_message: message.map(Into::into),
-        resource_type: resource.resource_type,
-        resource_name: resource.name.into(),
-    };
+    let respond =
+        |resource: ConfigResource, error: ErrorCode, message: Option<String>| ResourceResponse {
+            error_code: error.code(),
+            error_message: message.map(Into::into),
+            resource_type: resource.resource_type,
+            resource_name: resource.name.into(),
+        };
     let responses = match connection.core.controller.ask(command).await {
         Some(Reply::ConfigsAltered(altered)) => altered
             .into_iter()
@@ -30,18 +35,36 @@ pub async fn handle(connection: &Connection, request: Request<'_>, _: &Call<'_>)
             })
             .collect(),
         _ => {
-            let unavailable = |r: &Resource<'_>| respond(resource(r), ErrorCode::NotController, Some("the broker is stopping".to_owned()));
+            let unavailable = |r: &Resource<'_>| {
+                respond(
+                    resource(r),
+                    ErrorCode::NotController,
+                    Some("the broker is stopping".to_owned()),
+                )
+            };
             request.resources.iter().map(unavailable).collect()
         }
     };
-    Response { responses, ..Response::default() }
+    Response {
+        responses,
+        ..Response::default()
+    }
 }
 
 fn resource(resource: &Resource<'_>) -> ConfigResource {
-    ConfigResource { resource_type: resource.resource_type, name: resource.resource_name.to_owned() }
+    ConfigResource {
+        resource_type: resource.resource_type,
+        name: resource.resource_name.to_owned(),
+    }
 }
 
 fn replacement(wanted: &Resource<'_>) -> ConfigReplacement {
-    let entries = wanted.configs.iter().map(|config| (config.name.to_owned(), config.value.map(str::to_owned)));
-    ConfigReplacement { resource: resource(wanted), entries: entries.collect() }
+    let entries = wanted
+        .configs
+        .iter()
+        .map(|config| (config.name.to_owned(), config.value.map(str::to_owned)));
+    ConfigReplacement {
+        resource: resource(wanted),
+        entries: entries.collect(),
+    }
 }

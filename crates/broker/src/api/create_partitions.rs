@@ -10,7 +10,11 @@ use crate::connection::Connection;
 
 pub const API: Api = Api::all(ApiKey::CreatePartitions, 0, 3);
 
-pub async fn handle(connection: &Connection, request: Request<'_>, _: &Call<'_>) -> Response<'static> {
+pub async fn handle(
+    connection: &Connection,
+    request: Request<'_>,
+    _: &Call<'_>,
+) -> Response<'static> {
     let command = Command::CreatePartitions {
         topics: request.topics.iter().map(increase).collect(),
         validate_only: request.validate_only,
@@ -19,7 +23,10 @@ pub async fn handle(connection: &Connection, request: Request<'_>, _: &Call<'_>)
         Some(Reply::PartitionsCreated(created)) => created.into_iter().map(respond).collect(),
         _ => request.topics.iter().map(unavailable).collect(),
     };
-    Response { results, ..Response::default() }
+    Response {
+        results,
+        ..Response::default()
+    }
 }
 
 fn increase(topic: &Topic<'_>) -> PartitionIncrease {
@@ -27,7 +34,8 @@ fn increase(topic: &Topic<'_>) -> PartitionIncrease {
     PartitionIncrease {
         name: topic.name.to_owned(),
         partitions: topic.count,
-        assignments: assignments.map(|assignments| assignments.iter().map(|a| a.broker_ids.clone()).collect()),
+        assignments: assignments
+            .map(|assignments| assignments.iter().map(|a| a.broker_ids.clone()).collect()),
     }
 }
 
@@ -35,7 +43,10 @@ fn respond(creation: PartitionCreation) -> TopicResult<'static> {
     let refusal = creation.result.err();
     TopicResult {
         name: creation.name.into(),
-        error_code: refusal.as_ref().map_or(ErrorCode::None, |refusal| refusal.error).code(),
+        error_code: refusal
+            .as_ref()
+            .map_or(ErrorCode::None, |refusal| refusal.error)
+            .code(),
         error_message: refusal.map(|refusal| refusal.message.into()),
     }
 }

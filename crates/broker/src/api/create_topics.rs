@@ -13,20 +13,40 @@ use crate::entropy;
 
 pub const API: Api = Api::all(ApiKey::CreateTopics, 2, 7);
 
-pub async fn handle(connection: &Connection, request: Request<'_>, _: &Call<'_>) -> Response<'static> {
+pub async fn handle(
+    connection: &Connection,
+    request: Request<'_>,
+    _: &Call<'_>,
+) -> Response<'static> {
     let topics: Option<Vec<NewTopic>> = request.topics.iter().map(new_topic).collect();
     let answer = match topics {
         Some(topics) => {
-            let command = Command::CreateTopics { topics, validate_only: request.validate_only };
+            let command = Command::CreateTopics {
+                topics,
+                validate_only: request.validate_only,
+            };
             connection.core.controller.ask(command).await
         }
         None => None,
     };
     let topics = match answer {
         Some(Reply::TopicsCreated(created)) => respond_all(connection, created).await,
-        _ => request.topics.iter().map(|topic| refused(topic.name, ErrorCode::NotController, "the broker is stopping")).collect(),
+        _ => request
+            .topics
+            .iter()
+            .map(|topic| {
+                refused(
+                    topic.name,
+                    ErrorCode::NotController,
+                    "the broker is stopping",
+                )
+            })
+            .collect(),
     };
-    Response { topics, ..Response::default() }
+    Response {
+        topics,
+        ..Response::default()
+    }
 }
 
 fn new_topic(topic: &CreatableTopic<'_>) -> Option<NewTopic> {
@@ -36,20 +56,46 @@ fn new_topic(topic: &CreatableTopic<'_>) -> Option<NewTopic> {
         id: Uuid(entropy::uuid()?),
         partitions: topic.num_partitions,
         replication_factor: topic.replication_factor,
-        assignments: assignments.map(|a| Assignment { partition: a.partition_index, brokers: a.broker_ids.clone() }).collect(),
-        configs: topic.configs.iter().map(|config| (config.name.to_owned(), config.value.map(str::to_owned))).collect(),
+        assignments: assignments
+            .map(|a| Assignment {
+                partition: a.partition_index,
+                brokers: a.broker_ids.clone(),
+            })
+            .collect(),
+        configs: topic
+            .configs
+            .iter()
+            .map(|config| (config.name.to_owned(), config.value.map(str::to_owned)))
+            .collect(),
     })
 }
 
 /// Every topic with all its settings; a topic that was only checked has none yet.
-async fn respond_all(connection: &Connection, created: Vec<TopicCreation>) -> Vec<TopicResult<'static>> {
+async fn respond_all(
+    connection: &Connection,
+    created: Vec<TopicCreation>,
+) -> Vec<TopicResult<'static>> {
     let query = |creation: &TopicCreation| ConfigQuery {
-        resource: ConfigResource { resource_type: ConfigResource::TOPIC, name: creation.name.clone() },
+        resource: ConfigResource {
+            resource_type: ConfigResource::TOPIC,
+            name: creation.name.clone(),
+        },
         keys: None,
     };
-    let described = connection.core.controller.describe_configs(created.iter().map(query).collect()).await;
-    let entries = described.into_iter().map(Result::unwrap_or_default).chain(std::iter::repeat_with(Vec::new));
-    created.into_iter().zip(entries).map(|(creation, entries)| respond(creation, entries)).collect()
+    let described = connection
+        .core
+        .controller
+        .describe_configs(created.iter().map(query).collect())
+        .await;
+    let entries = described
+        .into_iter()
+        .map(Result::unwrap_or_default)
+        .chain(std::iter::repeat_with(Vec::new));
+    created
+        .into_iter()
+        .zip(entries)
+        .map(|(creation, entries)| respond(creation, entries))
+        .collect()
 }
 
 fn respond(creation: TopicCreation, entries: Vec<ConfigEntry>) -> TopicResult<'static> {

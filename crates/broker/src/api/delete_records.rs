@@ -13,7 +13,11 @@ use crate::shard::{Event, Reply};
 
 pub const API: Api = Api::all(ApiKey::DeleteRecords, 0, 2);
 
-pub async fn handle(connection: &Connection, request: Request<'_>, _: &Call<'_>) -> Response<'static> {
+pub async fn handle(
+    connection: &Connection,
+    request: Request<'_>,
+    _: &Call<'_>,
+) -> Response<'static> {
     let image = connection.core.image();
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
@@ -24,16 +28,32 @@ pub async fn handle(connection: &Connection, request: Request<'_>, _: &Call<'_>)
                 Ok(low_watermark) => (low_watermark, ErrorCode::None),
                 Err(error) => (-1, error),
             };
-            partitions.push(PartitionResult { partition_index: partition.partition_index, low_watermark, error_code: error.code() });
+            partitions.push(PartitionResult {
+                partition_index: partition.partition_index,
+                low_watermark,
+                error_code: error.code(),
+            });
         }
-        topics.push(TopicResult { name: topic.name.to_owned().into(), partitions });
+        topics.push(TopicResult {
+            name: topic.name.to_owned().into(),
+            partitions,
+        });
     }
-    Response { topics, ..Response::default() }
+    Response {
+        topics,
+        ..Response::default()
+    }
 }
 
-async fn delete(connection: &Connection, topic: Option<&Arc<Topic>>, wanted: &Partition) -> Result<i64, ErrorCode> {
+async fn delete(
+    connection: &Connection,
+    topic: Option<&Arc<Topic>>,
+    wanted: &Partition,
+) -> Result<i64, ErrorCode> {
     let topic = topic.ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    let partition = topic.partition(wanted.partition_index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let partition = topic
+        .partition(wanted.partition_index)
+        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
     if topic.is_internal {
         return Err(ErrorCode::InvalidTopicException);
     }
@@ -41,7 +61,11 @@ async fn delete(connection: &Connection, topic: Option<&Arc<Topic>>, wanted: &Pa
         return Err(ErrorCode::PolicyViolation);
     }
     let (reply, receiver) = Reply::channel();
-    let event = Event::DeleteRecords { partition: Arc::clone(partition), before: wanted.offset, reply };
+    let event = Event::DeleteRecords {
+        partition: Arc::clone(partition),
+        before: wanted.offset,
+        reply,
+    };
     connection.core.send_to_owner(partition, event);
     match receiver.await {
         Ok(Ok(log_start)) => Ok(log_start),

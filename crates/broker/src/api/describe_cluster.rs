@@ -15,7 +15,11 @@ const BROKER_ENDPOINTS: i8 = 1;
 /// "Not asked for".
 const NO_OPERATIONS: i32 = i32::MIN;
 
-pub async fn handle(connection: &Connection, request: Request, call: &Call<'_>) -> Response<'static> {
+pub async fn handle(
+    connection: &Connection,
+    request: Request,
+    call: &Call<'_>,
+) -> Response<'static> {
     if call.header.api_version >= 1 && request.endpoint_type != BROKER_ENDPOINTS {
         return Response {
             error_code: ErrorCode::MismatchedEndpointType.code(),
@@ -24,13 +28,22 @@ pub async fn handle(connection: &Connection, request: Request, call: &Call<'_>) 
         };
     }
     let (host, port) = connection.core.address_for(connection.local);
-    let broker = Broker { broker_id: NODE_ID, host: host.into(), port: i32::from(port), ..Default::default() };
+    let broker = Broker {
+        broker_id: NODE_ID,
+        host: host.into(),
+        port: i32::from(port),
+        ..Default::default()
+    };
     Response {
         endpoint_type: BROKER_ENDPOINTS,
         cluster_id: connection.core.cluster_id.clone().into(),
         controller_id: NODE_ID,
         brokers: vec![broker],
-        cluster_authorized_operations: if request.include_cluster_authorized_operations { ALL_CLUSTER_OPERATIONS } else { NO_OPERATIONS },
+        cluster_authorized_operations: if request.include_cluster_authorized_operations {
+            ALL_CLUSTER_OPERATIONS
+        } else {
+            NO_OPERATIONS
+        },
         ..Response::default()
     }
 }

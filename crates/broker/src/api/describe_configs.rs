@@ -12,22 +12,37 @@ use crate::controller::{ConfigDescription, ConfigQuery};
 
 pub const API: Api = Api::all(ApiKey::DescribeConfigs, 1, 4);
 
-pub async fn handle(connection: &Connection, request: Request<'_>, _: &Call<'_>) -> Response<'static> {
+pub async fn handle(
+    connection: &Connection,
+    request: Request<'_>,
+    _: &Call<'_>,
+) -> Response<'static> {
     let queries = request.resources.iter().map(query).collect();
     let described = connection.core.controller.describe_configs(queries).await;
     let results = if described.len() == request.resources.len() {
         let with = (request.include_synonyms, request.include_documentation);
-        request.resources.iter().zip(described).map(|(resource, description)| respond(resource, description, with)).collect()
+        request
+            .resources
+            .iter()
+            .zip(described)
+            .map(|(resource, description)| respond(resource, description, with))
+            .collect()
     } else {
         request.resources.iter().map(unavailable).collect()
     };
-    Response { results, ..Response::default() }
+    Response {
+        results,
+        ..Response::default()
+    }
 }
 
 fn query(resource: &Resource<'_>) -> ConfigQuery {
     let keys = resource.configuration_keys.as_ref();
     ConfigQuery {
-        resource: ConfigResource { resource_type: resource.resource_type, name: resource.resource_name.to_owned() },
+        resource: ConfigResource {
+            resource_type: resource.resource_type,
+            name: resource.resource_name.to_owned(),
+        },
         keys: keys.map(|keys| keys.iter().map(|key| (*key).to_owned()).collect()),
     }
 }
@@ -43,7 +58,12 @@ fn respond(
         ..Default::default()
     };
     match description {
-        Ok(entries) => result.configs = entries.into_iter().map(|entry| config(entry, synonyms, documentation)).collect(),
+        Ok(entries) => {
+            result.configs = entries
+                .into_iter()
+                .map(|entry| config(entry, synonyms, documentation))
+                .collect()
+        }
         Err(refusal) => {
             result.error_code = refusal.error.code();
             result.error_message = Some(refusal.message.into());
@@ -64,7 +84,11 @@ fn config(entry: ConfigEntry, synonyms: bool, documentation: bool) -> ResourceCo
         read_only: entry.is_read_only,
         config_source: entry.source.id(),
         is_sensitive: entry.is_sensitive,
-        synonyms: if synonyms { entry.synonyms.into_iter().map(synonym).collect() } else { Vec::new() },
+        synonyms: if synonyms {
+            entry.synonyms.into_iter().map(synonym).collect()
+        } else {
+            Vec::new()
+        },
         config_type: entry.kind.id(),
         documentation: documentation.then(|| entry.documentation.into()),
     }

@@ -15,21 +15,41 @@ pub const API: Api = Api::all(ApiKey::DescribeGroups, 0, 6);
 const ALL_GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 const NO_OPERATIONS: i32 = i32::MIN;
 
-pub async fn handle(connection: &Connection, request: Request<'_>, call: &Call<'_>) -> Response<'static> {
-    let operations = if request.include_authorized_operations { ALL_GROUP_OPERATIONS } else { NO_OPERATIONS };
+pub async fn handle(
+    connection: &Connection,
+    request: Request<'_>,
+    call: &Call<'_>,
+) -> Response<'static> {
+    let operations = if request.include_authorized_operations {
+        ALL_GROUP_OPERATIONS
+    } else {
+        NO_OPERATIONS
+    };
     let command = Command::Describe(request.groups.iter().map(|group| (*group).into()).collect());
     let groups = match connection.core.coordinator.ask(command).await {
-        Some(Reply::Describe(groups)) => {
-            groups.into_iter().map(|group| describe(group, operations, call.header.api_version)).collect()
-        }
-        _ => request.groups.iter().map(|group| unavailable(group)).collect(),
+        Some(Reply::Describe(groups)) => groups
+            .into_iter()
+            .map(|group| describe(group, operations, call.header.api_version))
+            .collect(),
+        _ => request
+            .groups
+            .iter()
+            .map(|group| unavailable(group))
+            .collect(),
     };
-    Response { groups, ..Response::default() }
+    Response {
+        groups,
+        ..Response::default()
+    }
 }
 
 fn describe(group: DescribedGroup, operations: i32, version: i16) -> Group<'static> {
     let is_unknown = group.error == ErrorCode::GroupIdNotFound;
-    let error = if is_unknown && version < 6 { ErrorCode::None } else { group.error };
+    let error = if is_unknown && version < 6 {
+        ErrorCode::None
+    } else {
+        group.error
+    };
     let members = group.members.into_iter().map(|member| Member {
         member_id: member.member_id.as_str().to_owned().into(),
         group_instance_id: member.instance_id.map(|id| id.as_str().to_owned().into()),

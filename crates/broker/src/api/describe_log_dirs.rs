@@ -1,9 +1,7 @@
 //! DescribeLogDirs, key 35, v1–5: the size of every partition on the disk.
 //! v2 flexible · v3 top-level error · v4 total and usable bytes of the disk · v5 cordoned directories.
 
-use wire::describe_log_dirs::{
-    LogDir, Partition, Request, Response, Topic,
-};
+use wire::describe_log_dirs::{LogDir, Partition, Request, Response, Topic};
 use wire::{ApiKey, ErrorCode};
 
 use super::{Api, Call};
@@ -11,12 +9,20 @@ use crate::connection::Connection;
 
 pub const API: Api = Api::all(ApiKey::DescribeLogDirs, 1, 4);
 
-pub async fn handle(connection: &Connection, request: Request<'_>, _: &Call<'_>) -> Response<'static> {
+pub async fn handle(
+    connection: &Connection,
+    request: Request<'_>,
+    _: &Call<'_>,
+) -> Response<'static> {
     let core = &connection.core;
     let image = core.image();
     let is_wanted = |name: &str, index: i32| {
-        let Some(topics) = &request.topics else { return true };
-        topics.iter().any(|topic| topic.topic == name && topic.partitions.contains(&index))
+        let Some(topics) = &request.topics else {
+            return true;
+        };
+        topics
+            .iter()
+            .any(|topic| topic.topic == name && topic.partitions.contains(&index))
     };
     let mut topics = Vec::new();
     for topic in image.topics() {
@@ -32,7 +38,10 @@ pub async fn handle(connection: &Connection, request: Request<'_>, _: &Call<'_>)
             })
             .collect();
         if !partitions.is_empty() {
-            topics.push(Topic { name: topic.name.to_string().into(), partitions });
+            topics.push(Topic {
+                name: topic.name.to_string().into(),
+                partitions,
+            });
         }
     }
     let (total_bytes, usable_bytes) = core.data.space().unwrap_or((-1, -1));
@@ -44,5 +53,8 @@ pub async fn handle(connection: &Connection, request: Request<'_>, _: &Call<'_>)
         usable_bytes,
         ..Default::default()
     };
-    Response { results: vec![result], ..Response::default() }
+    Response {
+        results: vec![result],
+        ..Response::default()
+    }
 }

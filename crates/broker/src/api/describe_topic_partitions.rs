@@ -18,21 +18,39 @@ pub const API: Api = Api::all(ApiKey::DescribeTopicPartitions, 0, 0);
 /// Most partitions of one answer (`max.request.partition.size.limit`).
 const MOST_PARTITIONS: i32 = 2_000;
 
-pub async fn handle(connection: &Connection, request: Request<'_>, _: &Call<'_>) -> Response<'static> {
+pub async fn handle(
+    connection: &Connection,
+    request: Request<'_>,
+    _: &Call<'_>,
+) -> Response<'static> {
     let image = connection.core.image();
     let mut names: Vec<&str> = request.topics.iter().map(|topic| topic.name).collect();
     names.sort_unstable();
     names.dedup();
     if names.is_empty() {
-        names = image.topics().into_iter().map(|topic| topic.name.as_ref()).collect();
+        names = image
+            .topics()
+            .into_iter()
+            .map(|topic| topic.name.as_ref())
+            .collect();
     }
-    let (first_topic, mut first_partition) = request.cursor.as_ref().map_or(("", 0), |c| (c.topic_name, c.partition_index));
+    let (first_topic, mut first_partition) = request
+        .cursor
+        .as_ref()
+        .map_or(("", 0), |c| (c.topic_name, c.partition_index));
     let mut left = request.response_partition_limit.clamp(1, MOST_PARTITIONS);
     let mut response = Response::default();
     for name in names.into_iter().filter(|name| *name >= first_topic) {
-        let from = if name == first_topic { std::mem::take(&mut first_partition).max(0) } else { 0 };
+        let from = if name == first_topic {
+            std::mem::take(&mut first_partition).max(0)
+        } else {
+            0
+        };
         if left == 0 {
-            response.next_cursor = Some(Cursor { topic_name: name.to_owned().into(), partition_index: 0 });
+            response.next_cursor = Some(Cursor {
+                topic_name: name.to_owned().into(),
+                partition_index: 0,
+            });
             break;
         }
         let Some(topic) = image.topic(name) else {
@@ -44,7 +62,10 @@ pub async fn handle(connection: &Connection, request: Request<'_>, _: &Call<'_>)
         response.topics.push(describe(topic, from, until));
         left -= until - from.min(until);
         if until < count {
-            response.next_cursor = Some(Cursor { topic_name: name.to_owned().into(), partition_index: until });
+            response.next_cursor = Some(Cursor {
+                topic_name: name.to_owned().into(),
+                partition_index: until,
+            });
             break;
         }
     }

@@ -14,13 +14,22 @@ const GROUP: i8 = 0;
 /// Since this version the keys come as an array.
 const BATCHED: i16 = 4;
 
-pub async fn handle(connection: &Connection, request: Request<'_>, call: &Call<'_>) -> Response<'static> {
+pub async fn handle(
+    connection: &Connection,
+    request: Request<'_>,
+    call: &Call<'_>,
+) -> Response<'static> {
     let (host, port) = connection.core.address_for(connection.local);
     let port = i32::from(port);
     let refusal = refuse(request.key_type);
     if call.header.api_version < BATCHED {
         let Some((error, message)) = refusal.or_else(|| refuse_key(request.key)) else {
-            return Response { node_id: NODE_ID, host: host.into(), port, ..Response::default() };
+            return Response {
+                node_id: NODE_ID,
+                host: host.into(),
+                port,
+                ..Response::default()
+            };
         };
         return Response {
             error_code: error.code(),
@@ -33,7 +42,13 @@ pub async fn handle(connection: &Connection, request: Request<'_>, call: &Call<'
     let coordinators = request.coordinator_keys.iter().map(|key| {
         let key_text = (*key).to_owned().into();
         match refusal.or_else(|| refuse_key(key)) {
-            None => Coordinator { key: key_text, node_id: NODE_ID, host: host.clone().into(), port, ..Default::default() },
+            None => Coordinator {
+                key: key_text,
+                node_id: NODE_ID,
+                host: host.clone().into(),
+                port,
+                ..Default::default()
+            },
             Some((error, message)) => Coordinator {
                 key: key_text,
                 node_id: -1,
@@ -44,18 +59,28 @@ pub async fn handle(connection: &Connection, request: Request<'_>, call: &Call<'
             },
         }
     });
-    Response { coordinators: coordinators.collect(), ..Response::default() }
+    Response {
+        coordinators: coordinators.collect(),
+        ..Response::default()
+    }
 }
 
 fn refuse(key_type: i8) -> Option<(ErrorCode, &'static str)> {
     match key_type {
         GROUP => None,
-        1 => Some((ErrorCode::InvalidRequest, "transactions are not served by this version")),
-        2 => Some((ErrorCode::InvalidRequest, "share groups are not served by this version")),
+        1 => Some((
+            ErrorCode::InvalidRequest,
+            "transactions are not served by this version",
+        )),
+        2 => Some((
+            ErrorCode::InvalidRequest,
+            "share groups are not served by this version",
+        )),
         _ => Some((ErrorCode::InvalidRequest, "the key type is not known")),
     }
 }
 
 fn refuse_key(key: &str) -> Option<(ErrorCode, &'static str)> {
-    key.is_empty().then_some((ErrorCode::InvalidGroupId, "a group has a name"))
+    key.is_empty()
+        .then_some((ErrorCode::InvalidGroupId, "a group has a name"))
 }

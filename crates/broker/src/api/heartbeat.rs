@@ -21,5 +21,8 @@ pub async fn handle(connection: &Connection, request: Request<'_>, _: &Call<'_>)
         Some(Reply::Heartbeat(error)) => error,
         _ => ErrorCode::CoordinatorNotAvailable,
     };
-    Response { error_code: error.code(), ..Response::default() }
+    Response {
+        error_code: error.code(),
+        ..Response::default()
+    }
 }

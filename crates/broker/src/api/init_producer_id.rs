@@ -20,8 +20,16 @@ pub async fn handle(connection: &Connection, request: Request<'_>, _: &Call<'_>)
         return refused(ErrorCode::InvalidRequest);
     }
     let has_current = request.producer_id != NO_PRODUCER;
-    let current = has_current.then_some(ProducerIdentity { producer_id: request.producer_id, producer_epoch: request.producer_epoch });
-    match connection.core.controller.ask(Command::InitProducerId { current }).await {
+    let current = has_current.then_some(ProducerIdentity {
+        producer_id: request.producer_id,
+        producer_epoch: request.producer_epoch,
+    });
+    match connection
+        .core
+        .controller
+        .ask(Command::InitProducerId { current })
+        .await
+    {
         Some(Reply::ProducerIdInitialized(Ok(identity))) => Response {
             producer_id: identity.producer_id,
             producer_epoch: identity.producer_epoch,
@@ -33,5 +41,10 @@ pub async fn handle(connection: &Connection, request: Request<'_>, _: &Call<'_>)
 }
 
 fn refused(error: ErrorCode) -> Response {
-    Response { error_code: error.code(), producer_id: NO_PRODUCER, producer_epoch: -1, ..Response::default() }
+    Response {
+        error_code: error.code(),
+        producer_id: NO_PRODUCER,
+        producer_epoch: -1,
+        ..Response::default()
+    }
 }

@@ -14,12 +14,22 @@ use crate::entropy;
 
 pub const API: Api = Api::all(ApiKey::JoinGroup, 0, 9);
 
-pub async fn handle(connection: &Connection, request: Request<'_>, call: &Call<'_>) -> Response<'static> {
+pub async fn handle(
+    connection: &Connection,
+    request: Request<'_>,
+    call: &Call<'_>,
+) -> Response<'static> {
     let version = call.header.api_version;
-    let Some(entropy) = entropy::uuid() else { return refused(ErrorCode::CoordinatorNotAvailable) };
+    let Some(entropy) = entropy::uuid() else {
+        return refused(ErrorCode::CoordinatorNotAvailable);
+    };
     let client_id = call.header.client_id.unwrap_or_default();
     let prefix = request.group_instance_id.unwrap_or(client_id);
-    let rebalance_timeout = if version == 0 { request.session_timeout_ms } else { request.rebalance_timeout_ms };
+    let rebalance_timeout = if version == 0 {
+        request.session_timeout_ms
+    } else {
+        request.rebalance_timeout_ms
+    };
     let command = Command::Join(JoinGroup {
         group: request.group_id.into(),
         member_id: request.member_id.into(),
@@ -32,7 +42,10 @@ pub async fn handle(connection: &Connection, request: Request<'_>, call: &Call<'
         protocols: request
             .protocols
             .iter()
-            .map(|protocol| Protocol { name: protocol.name.to_owned(), metadata: protocol.metadata.into() })
+            .map(|protocol| Protocol {
+                name: protocol.name.to_owned(),
+                metadata: protocol.metadata.into(),
+            })
             .collect(),
         reason: request.reason.map(str::to_owned),
         supports_member_id_required: version >= 4,
@@ -67,7 +80,11 @@ fn respond(reply: JoinReply, version: i16) -> Response<'static> {
 }
 
 fn refused(error: ErrorCode) -> Response<'static> {
-    Response { error_code: error.code(), protocol_name: Some("".into()), ..Response::default() }
+    Response {
+        error_code: error.code(),
+        protocol_name: Some("".into()),
+        ..Response::default()
+    }
 }
 
 /// A negative time-out is none at all; the machine refuses it.

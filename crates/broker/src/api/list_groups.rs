@@ -10,11 +10,22 @@ use crate::connection::Connection;
 
 pub const API: Api = Api::all(ApiKey::ListGroups, 0, 5);
 
-pub async fn handle(connection: &Connection, request: Request<'_>, _: &Call<'_>) -> Response<'static> {
+pub async fn handle(
+    connection: &Connection,
+    request: Request<'_>,
+    _: &Call<'_>,
+) -> Response<'static> {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    let filter = ListFilter { states: owned(&request.states_filter), types: owned(&request.types_filter) };
-    let Some(Reply::List(groups)) = connection.core.coordinator.ask(Command::List(filter)).await else {
-        return Response { error_code: ErrorCode::CoordinatorNotAvailable.code(), ..Response::default() };
+    let filter = ListFilter {
+        states: owned(&request.states_filter),
+        types: owned(&request.types_filter),
+    };
+    let Some(Reply::List(groups)) = connection.core.coordinator.ask(Command::List(filter)).await
+    else {
+        return Response {
+            error_code: ErrorCode::CoordinatorNotAvailable.code(),
+            ..Response::default()
+        };
     };
     let groups = groups.into_iter().map(|group| ListedGroup {
         group_id: group.group.as_str().to_owned().into(),
@@ -22,5 +33,8 @@ pub async fn handle(connection: &Connection, request: Request<'_>, _: &Call<'_>)
         group_state: group.state.name().into(),
         group_type: group.group_type.name().into(),
     });
-    Response { groups: groups.collect(), ..Response::default() }
+    Response {
+        groups: groups.collect(),
+        ..Response::default()
+    }
 }

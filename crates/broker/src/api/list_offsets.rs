@@ -24,7 +24,11 @@ const EARLIEST_PENDING_UPLOAD: i64 = -6;
 /// The only epoch there is: one broker never loses its leadership.
 const LEADER_EPOCH: i32 = 0;
 
-pub async fn handle<'a>(connection: &Connection, request: Request<'a>, _: &Call<'_>) -> Response<'a> {
+pub async fn handle<'a>(
+    connection: &Connection,
+    request: Request<'a>,
+    _: &Call<'_>,
+) -> Response<'a> {
     let image = connection.core.image();
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
@@ -37,9 +41,15 @@ pub async fn handle<'a>(connection: &Connection, request: Request<'a>, _: &Call<
                 None => refused(&wanted, ErrorCode::UnknownTopicOrPartition),
             });
         }
-        topics.push(TopicResponse { name: topic.name.into(), partitions });
+        topics.push(TopicResponse {
+            name: topic.name.into(),
+            partitions,
+        });
     }
-    Response { topics, ..Response::default() }
+    Response {
+        topics,
+        ..Response::default()
+    }
 }
 
 async fn answer(partition: &Arc<Partition>, wanted: &Wanted) -> PartitionResponse {
@@ -74,7 +84,9 @@ async fn find(partition: &Arc<Partition>, timestamp: i64) -> Result<(i64, i64), 
                 NEWEST_TIMESTAMP => view.max_timestamp_offset(),
                 _ => view.offset_for_timestamp(timestamp),
             };
-            let found = tokio::task::spawn_blocking(search).await.expect("the search does not panic")?;
+            let found = tokio::task::spawn_blocking(search)
+                .await
+                .expect("the search does not panic")?;
             Ok(found.map_or((-1, -1), |(offset, timestamp)| (offset.0, timestamp)))
         }
     }

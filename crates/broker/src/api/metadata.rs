@@ -4,9 +4,7 @@
 
 use std::sync::Arc;
 
-use wire::metadata::{
-    Broker, Partition, Request, Response, Topic as TopicDescription,
-};
+use wire::metadata::{Broker, Partition, Request, Response, Topic as TopicDescription};
 use wire::{ApiKey, ErrorCode, Uuid};
 
 use super::{Api, Call};
@@ -20,12 +18,21 @@ pub const API: Api = Api::all(ApiKey::Metadata, 0, 13);
 const NO_OPERATIONS: i32 = i32::MIN;
 /// Without access control everybody may do everything: a bit per operation that a topic knows
 /// (read 3, write 4, create 5, delete 6, alter 7, describe 8, describe configs 10, alter configs 11).
-pub const ALL_TOPIC_OPERATIONS: i32 = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
+pub const ALL_TOPIC_OPERATIONS: i32 =
+    1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
 
-pub async fn handle(connection: &Connection, request: Request<'_>, call: &Call<'_>) -> Response<'static> {
+pub async fn handle(
+    connection: &Connection,
+    request: Request<'_>,
+    call: &Call<'_>,
+) -> Response<'static> {
     let version = call.header.api_version;
     let core = &connection.core;
-    let operations = if request.include_topic_authorized_operations { ALL_TOPIC_OPERATIONS } else { NO_OPERATIONS };
+    let operations = if request.include_topic_authorized_operations {
+        ALL_TOPIC_OPERATIONS
+    } else {
+        NO_OPERATIONS
+    };
     let topics = match &request.topics {
         None => all(connection, operations),
         Some(wanted) if wanted.is_empty() && version == 0 => all(connection, operations),
@@ -35,15 +42,29 @@ pub async fn handle(connection: &Connection, request: Request<'_>, call: &Call<'
             }
             let image = core.image();
             let find = |name: Option<&str>, id: Uuid| match name {
-                Some(name) => image.topic(name).map(|topic| describe(topic, operations)).unwrap_or_else(|| unknown(name)),
-                None => image.topic_by_id(id).map(|topic| describe(topic, operations)).unwrap_or_else(|| unknown_id(id)),
+                Some(name) => image
+                    .topic(name)
+                    .map(|topic| describe(topic, operations))
+                    .unwrap_or_else(|| unknown(name)),
+                None => image
+                    .topic_by_id(id)
+                    .map(|topic| describe(topic, operations))
+                    .unwrap_or_else(|| unknown_id(id)),
             };
-            wanted.iter().map(|topic| find(topic.name, topic.topic_id)).collect()
+            wanted
+                .iter()
+                .map(|topic| find(topic.name, topic.topic_id))
+                .collect()
         }
     };
     let (host, port) = core.address_for(connection.local);
     Response {
-        brokers: vec![Broker { node_id: NODE_ID, host: host.into(), port: i32::from(port), ..Default::default() }],
+        brokers: vec![Broker {
+            node_id: NODE_ID,
+            host: host.into(),
+            port: i32::from(port),
+            ..Default::default()
+        }],
         cluster_id: Some(core.cluster_id.clone().into()),
         controller_id: NODE_ID,
         topics,
@@ -53,15 +74,28 @@ pub async fn handle(connection: &Connection, request: Request<'_>, call: &Call<'
 }
 
 fn all(connection: &Connection, operations: i32) -> Vec<TopicDescription<'static>> {
-    connection.core.image().topics().into_iter().map(|topic| describe(topic, operations)).collect()
+    connection
+        .core
+        .image()
+        .topics()
+        .into_iter()
+        .map(|topic| describe(topic, operations))
+        .collect()
 }
 
 /// A topic that cannot be created stays unknown; its name is refused below if that is the reason.
 async fn create_missing<'a>(connection: &Connection, names: impl Iterator<Item = &'a str>) {
     let image = connection.core.image();
-    let missing: Vec<String> = names.filter(|name| image.topic(name).is_none()).map(str::to_owned).collect();
+    let missing: Vec<String> = names
+        .filter(|name| image.topic(name).is_none())
+        .map(str::to_owned)
+        .collect();
     if !missing.is_empty() {
-        connection.core.controller.create_automatically(missing).await;
+        connection
+            .core
+            .controller
+            .create_automatically(missing)
+            .await;
     }
 }
 
@@ -87,10 +121,22 @@ fn describe(topic: &Arc<Topic>, operations: i32) -> TopicDescription<'static> {
 
 fn unknown(name: &str) -> TopicDescription<'static> {
     let is_valid = broker_state::topics::check_name(name).is_ok();
-    let error = if is_valid { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::InvalidTopicException };
-    TopicDescription { error_code: error.code(), name: Some(name.to_owned().into()), ..Default::default() }
+    let error = if is_valid {
+        ErrorCode::UnknownTopicOrPartition
+    } else {
+        ErrorCode::InvalidTopicException
+    };
+    TopicDescription {
+        error_code: error.code(),
+        name: Some(name.to_owned().into()),
+        ..Default::default()
+    }
 }
 
 fn unknown_id(id: Uuid) -> TopicDescription<'static> {
-    TopicDescription { error_code: ErrorCode::UnknownTopicId.code(), topic_id: id, ..Default::default() }
+    TopicDescription {
+        error_code: ErrorCode::UnknownTopicId.code(),
+        topic_id: id,
+        ..Default::default()
+    }
 }

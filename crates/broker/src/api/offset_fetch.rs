@@ -4,8 +4,8 @@
 
 use broker_state::groups::{Command, FetchOffsets, FetchReply, FetchTopic, FetchedTopic, Reply};
 use wire::offset_fetch::{
-    Group, GroupPartitionResponse, GroupResponse, GroupTopicResponse, PartitionResponse, Request, Response,
-    TopicResponse,
+    Group, GroupPartitionResponse, GroupResponse, GroupTopicResponse, PartitionResponse, Request,
+    Response, TopicResponse,
 };
 use wire::{ApiKey, ErrorCode, Uuid};
 
@@ -20,11 +20,19 @@ const BATCHED: i16 = 8;
 /// Since this version topics are named by their ids.
 const BY_ID: i16 = 10;
 
-pub async fn handle(connection: &Connection, request: Request<'_>, call: &Call<'_>) -> Response<'static> {
+pub async fn handle(
+    connection: &Connection,
+    request: Request<'_>,
+    call: &Call<'_>,
+) -> Response<'static> {
     let version = call.header.api_version;
     if version < BATCHED {
         let topics = request.topics.as_ref().map(|topics| {
-            let topic = |t: &wire::offset_fetch::Topic<'_>| FetchTopic { topic: t.name.into(), topic_id: Uuid::ZERO, partitions: t.partition_indexes.clone() };
+            let topic = |t: &wire::offset_fetch::Topic<'_>| FetchTopic {
+                topic: t.name.into(),
+                topic_id: Uuid::ZERO,
+                partitions: t.partition_indexes.clone(),
+            };
             topics.iter().map(topic).collect()
         });
         let reply = ask(connection, request.group_id, topics).await;
@@ -39,66 +47,125 @@ pub async fn handle(connection: &Connection, request: Request<'_>, call: &Call<'
     for group in &request.groups {
         groups.push(answer_group(connection, &image, group, version >= BY_ID).await);
     }
-    Response { groups, ..Response::default() }
+    Response {
+        groups,
+        ..Response::default()
+    }
 }
 
-async fn answer_group(connection: &Connection, image: &ClusterImage, group: &Group<'_>, by_id: bool) -> GroupResponse<'static> {
+async fn answer_group(
+    connection: &Connection,
+    image: &ClusterImage,
+    group: &Group<'_>,
+    by_id: bool,
+) -> GroupResponse<'static> {
     let mut unknown = Vec::new();
     let topics = group.topics.as_ref().map(|topics| {
         let mut known = Vec::with_capacity(topics.len());
         for topic in topics {
-            let name = if by_id { image.topic_by_id(topic.topic_id).map(|found| found.name.as_ref()) } else { Some(topic.name) };
+            let name = if by_id {
+                image
+                    .topic_by_id(topic.topic_id)
+                    .map(|found| found.name.as_ref())
+            } else {
+                Some(topic.name)
+            };
             match name {
-                Some(name) => known.push(FetchTopic { topic: name.into(), topic_id: topic.topic_id, partitions: topic.partition_indexes.clone() }),
+                Some(name) => known.push(FetchTopic {
+                    topic: name.into(),
+                    topic_id: topic.topic_id,
+                    partitions: topic.partition_indexes.clone(),
+                }),
                 None => unknown.push(unknown_topic(topic.topic_id, &topic.partition_indexes)),
             }
         }
         known
     });
     let reply = ask(connection, group.group_id, topics).await;
-    let topics = reply.topics.into_iter().filter_map(|topic| fetched_in_group(topic, image, by_id)).chain(unknown);
-    GroupResponse { group_id: group.group_id.to_owned().into(), topics: topics.collect(), error_code: reply.error.code() }
+    let topics = reply
+        .topics
+        .into_iter()
+        .filter_map(|topic| fetched_in_group(topic, image, by_id))
+        .chain(unknown);
+    GroupResponse {
+        group_id: group.group_id.to_owned().into(),
+        topics: topics.collect(),
+        error_code: reply.error.code(),
+    }
 }
 
 async fn ask(connection: &Connection, group: &str, topics: Option<Vec<FetchTopic>>) -> FetchReply {
-    let command = Command::FetchOffsets(FetchOffsets { group: group.into(), topics });
+    let command = Command::FetchOffsets(FetchOffsets {
+        group: group.into(),
+        topics,
+    });
     match connection.core.coordinator.ask(command).await {
         Some(Reply::FetchOffsets(reply)) => reply,
-        _ => FetchReply { error: ErrorCode::CoordinatorNotAvailable, topics: Vec::new() },
+        _ => FetchReply {
+            error: ErrorCode::CoordinatorNotAvailable,
+            topics: Vec::new(),
+        },
     }
 }
 
 fn fetched(topic: FetchedTopic) -> TopicResponse<'static> {
-    let partitions = topic.partitions.into_iter().map(|partition| PartitionResponse {
-        partition_index: partition.partition,
-        committed_offset: partition.offset,
-        committed_leader_epoch: partition.leader_epoch,
-        metadata: Some(partition.metadata.into()),
-        error_code: partition.error.code(),
-    });
-    TopicResponse { name: topic.topic.as_str().to_owned().into(), partitions: partitions.collect() }
+    let partitions = topic
+        .partitions
+        .into_iter()
+        .map(|partition| PartitionResponse {
+            partition_index: partition.partition,
+            committed_offset: partition.offset,
+            committed_leader_epoch: partition.leader_epoch,
+            metadata: Some(partition.metadata.into()),
+            error_code: partition.error.code(),
+        });
+    TopicResponse {
+        name: topic.topic.as_str().to_owned().into(),
+        partitions: partitions.collect(),
+    }
 }
 
 /// None for a topic that has no id to be named by: it has been deleted.
-fn fetched_in_group(topic: FetchedTopic, image: &ClusterImage, by_id: bool) -> Option<GroupTopicResponse<'static>> {
-    let topic_id = if by_id { image.topic(topic.topic.as_str())?.id } else { topic.topic_id };
-    let partitions = topic.partitions.into_iter().map(|partition| GroupPartitionResponse {
-        partition_index: partition.partition,
-        committed_offset: partition.offset,
-        committed_leader_epoch: partition.leader_epoch,
-        metadata: Some(partition.metadata.into()),
-        error_code: partition.error.code(),
-    });
-    Some(GroupTopicResponse { name: topic.topic.as_str().to_owned().into(), topic_id, partitions: partitions.collect() })
+fn fetched_in_group(
+    topic: FetchedTopic,
+    image: &ClusterImage,
+    by_id: bool,
+) -> Option<GroupTopicResponse<'static>> {
+    let topic_id = if by_id {
+        image.topic(topic.topic.as_str())?.id
+    } else {
+        topic.topic_id
+    };
+    let partitions = topic
+        .partitions
+        .into_iter()
+        .map(|partition| GroupPartitionResponse {
+            partition_index: partition.partition,
+            committed_offset: partition.offset,
+            committed_leader_epoch: partition.leader_epoch,
+            metadata: Some(partition.metadata.into()),
+            error_code: partition.error.code(),
+        });
+    Some(GroupTopicResponse {
+        name: topic.topic.as_str().to_owned().into(),
+        topic_id,
+        partitions: partitions.collect(),
+    })
 }
 
 fn unknown_topic(topic_id: Uuid, partitions: &[i32]) -> GroupTopicResponse<'static> {
-    let partitions = partitions.iter().map(|&partition_index| GroupPartitionResponse {
-        partition_index,
-        committed_offset: -1,
-        committed_leader_epoch: -1,
-        metadata: Some("".into()),
-        error_code: ErrorCode::UnknownTopicId.code(),
-    });
-    GroupTopicResponse { topic_id, partitions: partitions.collect(), ..Default::default() }
+    let partitions = partitions
+        .iter()
+        .map(|&partition_index| GroupPartitionResponse {
+            partition_index,
+            committed_offset: -1,
+            committed_leader_epoch: -1,
+            metadata: Some("".into()),
+            error_code: ErrorCode::UnknownTopicId.code(),
+        });
+    GroupTopicResponse {
+        topic_id,
+        partitions: partitions.collect(),
+        ..Default::default()
+    }
 }

@@ -10,7 +10,11 @@ use crate::connection::Connection;
 
 pub const API: Api = Api::all(ApiKey::SyncGroup, 0, 5);
 
-pub async fn handle(connection: &Connection, request: Request<'_>, _: &Call<'_>) -> Response<'static> {
+pub async fn handle(
+    connection: &Connection,
+    request: Request<'_>,
+    _: &Call<'_>,
+) -> Response<'static> {
     let assignments = request.assignments.iter();
     let command = Command::Sync(SyncGroup {
         group: request.group_id.into(),
@@ -19,7 +23,9 @@ pub async fn handle(connection: &Connection, request: Request<'_>, _: &Call<'_>)
         generation: Generation(request.generation_id),
         protocol_type: request.protocol_type.map(str::to_owned),
         protocol: request.protocol_name.map(str::to_owned),
-        assignments: assignments.map(|a| (a.member_id.into(), a.assignment.into())).collect(),
+        assignments: assignments
+            .map(|a| (a.member_id.into(), a.assignment.into()))
+            .collect(),
     });
     match connection.core.coordinator.ask(command).await {
         Some(Reply::Sync(reply)) => Response {
@@ -29,6 +35,9 @@ pub async fn handle(connection: &Connection, request: Request<'_>, _: &Call<'_>)
             assignment: reply.assignment.to_vec().into(),
             ..Response::default()
         },
-        _ => Response { error_code: ErrorCode::CoordinatorNotAvailable.code(), ..Response::default() },
+        _ => Response {
+            error_code: ErrorCode::CoordinatorNotAvailable.code(),
+            ..Response::default()
+        },
     }
 }

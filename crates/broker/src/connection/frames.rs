@@ -37,19 +37,11 @@ impl<'a> Frames<'a> {
     }
 
     /// The next frame; `None` when the client has closed the connection between two frames.
-    ///
-    /// With `is_idle`, nothing else is under way and the idle limit holds.
-    pub async fn next(&mut self, is_idle: bool) -> Result<Option<Frame>, End> {
+    pub async fn next(&mut self) -> Result<Option<Frame>, End> {
         let limits = &self.connection.core.limits;
         while self.buffer.len() < 4 {
-            let limit = if is_idle {
-                limits.idle
-            } else {
-                limits.stall.max(limits.idle)
-            };
-            let read = timeout(limit, self.read(READ_CHUNK))
-                .await
-                .map_err(|_| End::Closed)??;
+            let read = timeout(limits.idle, self.read(READ_CHUNK)).await;
+            let read = read.map_err(|_| End::Closed)??;
             if read == 0 {
                 return if self.buffer.is_empty() {
                     Ok(None)
@@ -61,16 +53,9 @@ impl<'a> Frames<'a> {
         let size = self.frame_size()?;
         self.reserve_memory(size).await;
         let whole = 4 + size;
-        while self.buffer.len() < whole {
-            let missing = whole - self.buffer.len();
-            let read = timeout(limits.stall, self.read(missing)).await;
-            let read = read.map_err(|_| {
-                End::Malformed(format!("a frame of {size} bytes stopped half way"))
-            })??;
-            if read == 0 {
-                return Err(End::Malformed(format!("half a frame of {size} bytes")));
-            }
-        }
+        // One deadline for the whole frame: a client that trickles its bytes must not hold the memory for ever.
+        let read = timeout(limits.stall, self.read_until(whole)).await;
+        read.map_err(|_| End::Malformed(format!("a frame of {size} bytes took too long")))??;
         let mut frame = self.buffer.split_to(whole);
         let bytes = frame.split_off(4).freeze();
         let memory = self.memory.take().expect("reserved above");
@@ -78,6 +63,15 @@ impl<'a> Frames<'a> {
             bytes,
             _memory: memory,
         }))
+    }
+
+    async fn read_until(&mut self, whole: usize) -> Result<(), End> {
+        while self.buffer.len() < whole {
+            if self.read(whole - self.buffer.len()).await? == 0 {
+                return Err(End::Malformed("half a frame".to_owned()));
+            }
+        }
+        Ok(())
     }
 
     fn frame_size(&self) -> Result<usize, End> {
