@@ -1,5 +1,6 @@
 //! What commands print: data on standard output as a table, JSON, names or a template; everything else on standard error.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
 
@@ -67,7 +68,7 @@ impl Output {
         match &self.format {
             Format::Table if rows.is_empty() => eprintln!("{when_empty}"),
             Format::Table => write_table(&mut out, R::COLUMNS, rows.iter().map(Row::cells))?,
-            Format::Json => write_json(&mut out, &serde_json::json!({ R::PLURAL: rows }))?,
+            Format::Json => write_json(&mut out, &BTreeMap::from([(R::PLURAL, rows)]))?,
             Format::Name => {
                 for row in rows {
                     writeln!(out, "{}", row.name())?;

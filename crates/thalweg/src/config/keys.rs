@@ -160,6 +160,9 @@ impl Key {
         match self.kind {
             Kind::Text | Kind::Path if value.is_empty() => Err("must not be empty".to_owned()),
             Kind::Text | Kind::Path => Ok(()),
+            Kind::Port if value.starts_with("tcp://") => Err(format!(
+                "`{value}` is no port; Kubernetes sets such a variable for a service of that name: use enableServiceLinks: false"
+            )),
             Kind::Port => value
                 .parse::<u16>()
                 .map(drop)

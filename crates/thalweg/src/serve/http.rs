@@ -13,6 +13,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::landing;
+use super::limited::LimitedListener;
+
+/// Browsers, probes and scrapers of one machine stay far below.
+const MOST_CONNECTIONS: usize = 1024;
 
 #[derive(Clone)]
 struct Shared {
@@ -36,6 +40,7 @@ pub async fn serve(
     router: Router,
     stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
+    let listener = LimitedListener::new(listener, MOST_CONNECTIONS);
     axum::serve(listener, router)
         .with_graceful_shutdown(stopped(stopping))
         .await

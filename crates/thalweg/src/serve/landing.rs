@@ -29,7 +29,7 @@ pub fn page(host: &str, kafka_port: u16, cluster_id: &str, overview: &Overview) 
         size(bytes),
         plural(overview.groups.len(), "group")
     );
-    addresses(&mut body, &kafka, host, cluster_id);
+    addresses(&mut body, &kafka, cluster_id);
     first_commands(&mut body, &kafka);
     topic_table(&mut body, &topics);
     group_table(&mut body, overview);
@@ -45,14 +45,14 @@ pub fn page(host: &str, kafka_port: u16, cluster_id: &str, overview: &Overview) 
     )
 }
 
-fn addresses(body: &mut String, kafka: &str, host: &str, cluster_id: &str) {
-    let (kafka, host) = (escape(kafka), escape(host));
+fn addresses(body: &mut String, kafka: &str, cluster_id: &str) {
+    let kafka = escape(kafka);
     let _ = writeln!(
         body,
         "<section class=\"cards\">\
          <div><span>Kafka</span><code>{kafka}</code></div>\
-         <div><span>Metrics</span><a href=\"metrics\">http://{host}/metrics</a></div>\
-         <div><span>Health</span><a href=\"readyz?verbose\">http://{host}/readyz</a></div>\
+         <div><span>Metrics</span><a href=\"metrics\">/metrics</a></div>\
+         <div><span>Health</span><a href=\"readyz?verbose\">/readyz?verbose</a></div>\
          <div><span>Cluster</span><code>{}</code></div>\
          </section>",
         escape(cluster_id)
@@ -60,9 +60,10 @@ fn addresses(body: &mut String, kafka: &str, host: &str, cluster_id: &str) {
 }
 
 fn first_commands(body: &mut String, kafka: &str) {
-    let flag = match kafka.ends_with(":9092") {
-        true => String::new(),
-        false => format!(" --kafka {}", escape(kafka)),
+    // What the commands try without a flag.
+    let flag = match kafka {
+        "localhost:9092" | "127.0.0.1:9092" => String::new(),
+        _ => format!(" --kafka {}", escape(kafka)),
     };
     let _ = writeln!(
         body,

@@ -5,6 +5,7 @@
 
 mod http;
 mod landing;
+mod limited;
 pub mod ports;
 
 use std::collections::BTreeMap;
