@@ -107,6 +107,7 @@ impl PartitionLog {
             return Ok(());
         }
         if self.is_halted {
+            self.waiting.clear();
             return Err(LogError::Halted {
                 path: self.dir.clone(),
             });

@@ -5,6 +5,7 @@
 //! A start after a clean stop reads directory, checkpoint and index ends, but no log data.
 
 mod opening;
+mod segments;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -8,6 +8,8 @@
 //! A sector is 512 or 4,096 bytes, drawn anew at each cut. A `sync` that fails loses what it should have written although reads
 //! still show it, as Linux does; a write that fails has written any part.
 
+mod contents;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
@@ -15,8 +17,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::memory::moved;
 use super::{DirEntry, Disk, DiskFile};
+use contents::{Change, File, NameChange, Names, Random};
 
 /// What an injected fault answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,44 +48,6 @@ struct State {
     planned: Option<(u64, Fault)>,
     fault_chance: u64,
     uncached_chance: u64,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Names {
-    files: BTreeMap<PathBuf, u64>,
-    directories: BTreeSet<PathBuf>,
-}
-
-#[derive(Clone, Debug)]
-enum NameChange {
-    File {
-        path: PathBuf,
-        file: u64,
-    },
-    Directory {
-        path: PathBuf,
-    },
-    Removed {
-        path: PathBuf,
-    },
-    Renamed {
-        from: PathBuf,
-        to: PathBuf,
-        file: Option<u64>,
-    },
-}
-
-#[derive(Debug, Default)]
-struct File {
-    live: Vec<u8>,
-    durable: Vec<u8>,
-    unsynced: Vec<Change>,
-}
-
-#[derive(Debug)]
-enum Change {
-    Bytes { position: usize, bytes: Vec<u8> },
-    Length(usize),
 }
 
 impl SimDisk {
@@ -207,147 +171,6 @@ impl State {
         let named: BTreeSet<u64> = self.live.files.values().copied().collect();
         self.files.retain(|id, _| named.contains(id));
     }
-}
-
-impl Names {
-    fn apply(&mut self, change: &NameChange) {
-        match change {
-            NameChange::File { path, file } => {
-                self.files.insert(path.clone(), *file);
-            }
-            NameChange::Directory { path } => {
-                self.directories.insert(path.clone());
-            }
-            NameChange::Removed { path } => {
-                self.files.retain(|name, _| !name.starts_with(path));
-                self.directories.retain(|name| !name.starts_with(path));
-            }
-            NameChange::Renamed {
-                from,
-                to,
-                file: Some(file),
-            } => {
-                self.files.remove(from);
-                self.files.insert(to.clone(), *file);
-            }
-            NameChange::Renamed {
-                from,
-                to,
-                file: None,
-            } => {
-                self.files = std::mem::take(&mut self.files)
-                    .into_iter()
-                    .map(|(name, file)| (moved(name, from, to), file))
-                    .collect();
-                self.directories = std::mem::take(&mut self.directories)
-                    .into_iter()
-                    .map(|name| moved(name, from, to))
-                    .collect();
-            }
-        }
-    }
-
-    /// A name in a directory that was lost is lost with it.
-    fn drop_orphans(&mut self) {
-        let known = self.directories.clone();
-        let reachable = |path: &Path| {
-            path.ancestors().skip(1).all(|dir| {
-                dir.as_os_str().is_empty() || dir == Path::new("/") || known.contains(dir)
-            })
-        };
-        self.directories.retain(|path| reachable(path));
-        self.files.retain(|path, _| reachable(path));
-    }
-
-    fn has_directory(&self, dir: &Path) -> bool {
-        dir.as_os_str().is_empty() || dir == Path::new("/") || self.directories.contains(dir)
-    }
-}
-
-impl NameChange {
-    fn is_in(&self, dir: &Path) -> bool {
-        let (NameChange::File { path, .. }
-        | NameChange::Directory { path }
-        | NameChange::Removed { path }
-        | NameChange::Renamed { to: path, .. }) = self;
-        path.parent() == Some(dir)
-    }
-}
-
-impl File {
-    fn write(&mut self, position: usize, bytes: Vec<u8>) {
-        apply_bytes(&mut self.live, position, &bytes);
-        self.unsynced.push(Change::Bytes { position, bytes });
-    }
-
-    /// Makes the changes since the last sync durable, and no others: what a failed sync lost stays lost.
-    fn sync(&mut self) {
-        for change in self.unsynced.drain(..) {
-            match change {
-                Change::Bytes { position, bytes } => {
-                    apply_bytes(&mut self.durable, position, &bytes)
-                }
-                Change::Length(length) => self.durable.resize(length, 0),
-            }
-        }
-    }
-
-    /// Replaces the content by one that a power cut may leave.
-    fn lose_power(&mut self, sector: usize, random: &mut Random) {
-        let changes = std::mem::take(&mut self.unsynced);
-        let mut lengths = vec![self.durable.len()];
-        let mut length = self.durable.len();
-        for change in &changes {
-            length = match change {
-                Change::Bytes { position, bytes } => length.max(position + bytes.len()),
-                Change::Length(length) => *length,
-            };
-            lengths.push(length);
-        }
-        let longest = lengths.iter().copied().max().unwrap_or(0);
-        let mut content = self.durable.clone();
-        content.resize(longest, 0);
-        for start in (0..longest).step_by(sector) {
-            let end = (start + sector).min(longest);
-            let touching: Vec<&Change> = changes
-                .iter()
-                .filter(|change| change.touches(start, end))
-                .collect();
-            let kept = random.below(touching.len() as u64 + 1) as usize;
-            for change in &touching[..kept] {
-                change.apply_within(&mut content, start, end);
-            }
-        }
-        content.truncate(lengths[random.below(lengths.len() as u64) as usize]);
-        self.durable = content;
-        self.live = self.durable.clone();
-    }
-}
-
-impl Change {
-    fn touches(&self, start: usize, end: usize) -> bool {
-        match self {
-            Change::Bytes { position, bytes } => *position < end && position + bytes.len() > start,
-            Change::Length(length) => *length < end,
-        }
-    }
-
-    fn apply_within(&self, content: &mut [u8], start: usize, end: usize) {
-        match self {
-            Change::Bytes { position, bytes } => {
-                let (from, to) = (start.max(*position), end.min(position + bytes.len()));
-                content[from..to].copy_from_slice(&bytes[from - position..to - position]);
-            }
-            Change::Length(length) => content[start.max(*length)..end].fill(0),
-        }
-    }
-}
-
-fn apply_bytes(content: &mut Vec<u8>, position: usize, bytes: &[u8]) {
-    if content.len() < position + bytes.len() {
-        content.resize(position + bytes.len(), 0);
-    }
-    content[position..position + bytes.len()].copy_from_slice(bytes);
 }
 
 impl Disk for SimDisk {
@@ -581,23 +404,5 @@ impl DiskFile for SimFile {
             file.unsynced.push(Change::Length(length as usize));
             Ok(())
         })
-    }
-}
-
-/// SplitMix64: enough to draw faults, and the same everywhere.
-#[derive(Clone, Debug)]
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
     }
 }

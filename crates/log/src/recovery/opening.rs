@@ -1,50 +1,44 @@
-//! The steps of opening: list, drop what is left over, take or scan each segment, settle the end, and hand over.
+//! The steps of opening: list, drop what is left over, open each segment (`segments`), settle the end, and hand over.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use wire::records::BatchHeader;
-
 use super::{CorruptStretch, LostData, Recovery, Replay};
-use crate::access::{Access, Stop};
 use crate::checkpoint::{self, Checkpoint, CheckpointFile};
 use crate::disk::Disk;
 use crate::epochs::{self, Epochs};
 use crate::error::{Context, LogError};
-use crate::index::{Entry, OffsetEntry, TimeEntry};
 use crate::offset::Offset;
 use crate::partition::{PartitionLog, Start, directories_of};
 use crate::remains::DELETED;
-use crate::scan::{self, Range, Scanned, Tail};
-use crate::segment::{CorruptRange, MaxTimestamp, Progress, Segment, log_path, parse_name};
+use crate::scan::Tail;
+use crate::segment::{CorruptRange, Progress, Segment, log_path, parse_name};
 use crate::settings::{Durability, LogSettings};
-use crate::walk::{Step, Walk};
 
 /// The work of opening, step by step.
 pub(super) struct Opening {
-    disk: Arc<dyn Disk>,
-    dir: PathBuf,
-    settings: LogSettings,
-    names: Vec<String>,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) dir: PathBuf,
+    pub(super) settings: LogSettings,
+    pub(super) names: Vec<String>,
     /// Base offsets of the segments there are.
-    bases: Vec<Offset>,
-    segments: Vec<Segment>,
+    pub(super) bases: Vec<Offset>,
+    pub(super) segments: Vec<Segment>,
     /// Indexes into `segments` of those that were scanned or changed.
-    scanned: Vec<usize>,
+    pub(super) scanned: Vec<usize>,
     /// How far the last of `segments` goes, and what follows there that is no batch.
-    progress: Progress,
-    next_offset: Offset,
-    tail: Option<Tail>,
+    pub(super) progress: Progress,
+    pub(super) next_offset: Offset,
+    pub(super) tail: Option<Tail>,
     /// How many of `segments` lie before the checkpoint's.
-    taken: usize,
+    pub(super) taken: usize,
     /// For each of `segments`, how far it goes.
-    ends: Vec<(Progress, Offset)>,
+    pub(super) ends: Vec<(Progress, Offset)>,
     /// Indexes into `segments` of those whose index files were written to.
-    reindexed: Vec<usize>,
-    epochs: Epochs,
-    have_epochs_changed: bool,
-    have_names_changed: bool,
-    recovery: Recovery,
+    pub(super) reindexed: Vec<usize>,
+    pub(super) epochs: Epochs,
+    pub(super) have_epochs_changed: bool,
+    pub(super) recovery: Recovery,
 }
 
 impl Opening {
@@ -84,7 +78,6 @@ impl Opening {
             reindexed: Vec::new(),
             epochs: Epochs::default(),
             have_epochs_changed: false,
-            have_names_changed: false,
             recovery: Recovery::default(),
         };
         opening.remove_leftovers()?;
@@ -108,7 +101,6 @@ impl Opening {
     }
 
     fn remove(&mut self, path: &Path) -> Result<(), LogError> {
-        self.have_names_changed = true;
         self.disk.remove_file(path).context("remove", path)
     }
 
@@ -265,6 +257,10 @@ impl Opening {
         for (pair, (progress, _)) in self.segments.windows(2).zip(&self.ends) {
             pair[0].seal(progress, pair[1].base_offset)?;
         }
+        // Sealing may have written the last entry of a time index that the checkpoint does not claim.
+        let later = self.taken..self.segments.len().saturating_sub(1);
+        self.reindexed
+            .extend(later.filter(|number| !self.scanned.contains(number)));
         if let Some((progress, next_offset)) = self.ends.last() {
             self.progress = *progress;
             self.next_offset = *next_offset;
@@ -298,7 +294,7 @@ impl Opening {
     }
 
     /// Keeps the bytes after the last good batch as damage.
-    fn set_aside(&mut self, tail: Tail, next_offset: Offset) {
+    pub(super) fn set_aside(&mut self, tail: Tail, next_offset: Offset) {
         let segment = self
             .segments
             .last_mut()
@@ -329,226 +325,6 @@ impl Opening {
         Ok(())
     }
 
-    /// A segment from before the checkpoint: taken as it is, unless its indexes are not right.
-    fn take_segment(
-        &mut self,
-        base: Offset,
-        end_offset: Offset,
-        checkpoint: &Checkpoint,
-    ) -> Result<(), LogError> {
-        let path = log_path(&self.dir, base);
-        let known: Vec<_> = checkpoint
-            .corrupt
-            .iter()
-            .filter(|(segment, _)| *segment == base)
-            .map(|(_, range)| *range)
-            .collect();
-        let entries = (
-            self.whole_entries::<OffsetEntry>(&path, "index")?,
-            self.whole_entries::<TimeEntry>(&path, "timeindex")?,
-        );
-        if let (Some(index), Some(time_index)) = entries {
-            let mut segment = Segment::open(&self.disk, &self.dir, base, (index, time_index))?;
-            let size = segment.log.len().context("measure", &segment.path)?;
-            if are_indexes_sane(&segment, size, end_offset, &self.settings)? {
-                let max = segment
-                    .time_index
-                    .last()
-                    .map_or(MaxTimestamp::NONE, |last| MaxTimestamp {
-                        timestamp: last.timestamp,
-                        offset: base + i64::from(last.relative_offset),
-                    });
-                segment.corrupt = known;
-                self.progress = Progress {
-                    position: size,
-                    max,
-                    ..Progress::START
-                };
-                self.next_offset = end_offset;
-                self.segments.push(segment);
-                return Ok(());
-            }
-        }
-        self.rebuild_segment(base, None, end_offset)
-    }
-
-    /// How many entries an index file has; `None` when it is missing or has a part of one.
-    fn whole_entries<E: Entry>(
-        &self,
-        log_path: &Path,
-        extension: &str,
-    ) -> Result<Option<u32>, LogError> {
-        let path = log_path.with_extension(extension);
-        let is_there = self
-            .names
-            .iter()
-            .any(|name| path.file_name().is_some_and(|file| file == name.as_str()));
-        if !is_there {
-            return Ok(None);
-        }
-        let length = self
-            .disk
-            .open(&path)
-            .and_then(|file| file.len())
-            .context("measure", &path)?;
-        let is_whole = length.is_multiple_of(E::LENGTH as u64);
-        Ok(is_whole
-            .then(|| u32::try_from(length / E::LENGTH as u64).ok())
-            .flatten())
-    }
-
-    /// The segment that was active at the checkpoint: good up to its position, scanned from there.
-    fn continue_segment(
-        &mut self,
-        checkpoint: &Checkpoint,
-        replay: &mut dyn FnMut(Replay<'_>),
-    ) -> Result<(), LogError> {
-        let base = checkpoint.segment;
-        let path = log_path(&self.dir, base);
-        let has_entries =
-            self.count_at_least::<OffsetEntry>(&path, "index", checkpoint.index_entries)?
-                && self.count_at_least::<TimeEntry>(
-                    &path,
-                    "timeindex",
-                    checkpoint.time_index_entries,
-                )?;
-        if has_entries {
-            let mut segment = Segment::open(
-                &self.disk,
-                &self.dir,
-                base,
-                (checkpoint.index_entries, checkpoint.time_index_entries),
-            )?;
-            segment.trim_indexes()?;
-            self.reindexed.push(self.segments.len());
-            if are_indexes_sane(
-                &segment,
-                checkpoint.progress.position,
-                checkpoint.next_offset,
-                &self.settings,
-            )? {
-                let known = checkpoint.corrupt.iter().filter(|(of, _)| *of == base);
-                segment.corrupt = known.map(|(_, range)| *range).collect();
-                self.progress = checkpoint.progress;
-                self.next_offset = checkpoint.next_offset;
-                self.segments.push(segment);
-                return self.scan_rest(replay);
-            }
-        }
-        self.rebuild_segment(base, Some(checkpoint), checkpoint.next_offset)?;
-        self.scan_rest(replay)
-    }
-
-    fn count_at_least<E: Entry>(
-        &self,
-        log_path: &Path,
-        extension: &str,
-        wanted: u32,
-    ) -> Result<bool, LogError> {
-        let path = log_path.with_extension(extension);
-        if !self
-            .names
-            .iter()
-            .any(|name| path.file_name().is_some_and(|file| file == name.as_str()))
-        {
-            return Ok(false);
-        }
-        let length = self
-            .disk
-            .open(&path)
-            .and_then(|file| file.len())
-            .context("measure", &path)?;
-        Ok(length >= u64::from(wanted) * E::LENGTH as u64)
-    }
-
-    /// Makes the indexes of a segment anew by reading it, up to the checkpoint if that lies in it. Damage found on the way is set aside.
-    fn rebuild_segment(
-        &mut self,
-        base: Offset,
-        checkpoint: Option<&Checkpoint>,
-        end_offset: Offset,
-    ) -> Result<(), LogError> {
-        let segment = Segment::open_unindexed(&self.disk, &self.dir, base)?;
-        let size = segment.log.len().context("measure", &segment.path)?;
-        self.have_names_changed = true;
-        self.recovery.rebuilt_indexes += 1;
-        self.reindexed.push(self.segments.len());
-        self.segments.push(segment);
-        self.progress = Progress::START;
-        self.next_offset = base;
-        self.scan_upto(
-            checkpoint.map_or(size, |checkpoint| checkpoint.progress.position),
-            &mut |_| {},
-        )?;
-        if let Some(tail) = self.tail.take() {
-            self.set_aside(tail, end_offset);
-        }
-        self.next_offset = end_offset;
-        Ok(())
-    }
-
-    /// A segment from after the checkpoint.
-    fn scan_segment(
-        &mut self,
-        base: Offset,
-        replay: &mut dyn FnMut(Replay<'_>),
-    ) -> Result<(), LogError> {
-        let segment = Segment::open_unindexed(&self.disk, &self.dir, base)?;
-        self.reindexed.push(self.segments.len());
-        self.segments.push(segment);
-        self.progress = Progress::START;
-        self.next_offset = base;
-        self.scan_rest(replay)
-    }
-
-    fn scan_rest(&mut self, replay: &mut dyn FnMut(Replay<'_>)) -> Result<(), LogError> {
-        let segment = self.segments.last().expect("the segment was just opened");
-        let size = segment.log.len().context("measure", &segment.path)?;
-        self.scan_upto(size, &mut |header| replay(Replay::Batch(header)))
-    }
-
-    /// Scans the last opened segment from where it stands.
-    fn scan_upto(
-        &mut self,
-        upto: u64,
-        on_batch: &mut dyn FnMut(&BatchHeader),
-    ) -> Result<(), LogError> {
-        let from = self.progress;
-        if from.position >= upto {
-            return Ok(());
-        }
-        let number = self.segments.len() - 1;
-        let segment = &mut self.segments[number];
-        let range = Range {
-            from,
-            next_offset: self.next_offset,
-            upto,
-            interval: self.settings.index_interval_bytes,
-        };
-        let (epochs, have_epochs_changed) = (&mut self.epochs, &mut self.have_epochs_changed);
-        let scanned = scan::scan(segment, range, &mut |header| {
-            *have_epochs_changed |= epochs.begin(header.leader_epoch, Offset(header.base_offset));
-            on_batch(header);
-        })?;
-        let Scanned {
-            progress,
-            next_offset,
-            batches,
-            corrupt,
-            tail,
-        } = scanned;
-        segment.corrupt.extend(corrupt);
-        self.recovery.scanned_bytes += upto - from.position;
-        self.recovery.scanned_batches += batches;
-        self.progress = progress;
-        self.next_offset = next_offset;
-        self.tail = tail;
-        if self.scanned.last() != Some(&number) {
-            self.scanned.push(number);
-        }
-        Ok(())
-    }
-
     /// Makes what was found durable and visible, and hands it over.
     pub(super) fn finish(
         mut self,
@@ -560,7 +336,9 @@ impl Opening {
         let log_start = log_start.max(self.segments[0].base_offset);
         self.settle_epochs(log_start);
         self.report_damage();
-        let is_unchanged = self.scanned.is_empty() && self.recovery.truncated_bytes == 0;
+        let is_unchanged = self.scanned.is_empty()
+            && self.reindexed.is_empty()
+            && self.recovery.truncated_bytes == 0;
         // A cut is synced whatever the durability: else a power cut may bring back what was cut, under what is written there next.
         let has_cut = self.recovery.truncated_bytes > 0;
         let is_synced = has_cut || (self.settings.durability == Durability::Sync && !is_unchanged);
@@ -629,7 +407,6 @@ impl Opening {
             self.progress = Progress::START;
             self.segments
                 .push(Segment::create(&self.disk, &self.dir, self.next_offset)?);
-            self.have_names_changed = true;
         }
         Ok(())
     }
@@ -663,49 +440,5 @@ impl Opening {
         directories_of(&self.dir)
             .iter()
             .try_for_each(|dir| self.disk.sync_dir(dir).context("sync", dir))
-    }
-}
-
-/// Whether the ends of the indexes fit a log file of this size that ends at this offset. What lies between is checked when used.
-fn are_indexes_sane(
-    segment: &Segment,
-    size: u64,
-    end_offset: Offset,
-    settings: &LogSettings,
-) -> Result<bool, LogError> {
-    let is_inside = |relative: u32| segment.base_offset + i64::from(relative) < end_offset;
-    let Some(time) = segment.time_index.last() else {
-        return Ok(size == 0 || has_no_entry_due(segment, size, settings)?);
-    };
-    let is_offset_index_sane = match segment.index.last() {
-        Some(last) => {
-            last.position > 0 && u64::from(last.position) < size && is_inside(last.relative_offset)
-        }
-        None => has_no_entry_due(segment, size, settings)?,
-    };
-    Ok(is_offset_index_sane && is_inside(time.relative_offset))
-}
-
-/// Whether a log file has no index entry yet: none of its batches begins beyond the index interval.
-fn has_no_entry_due(
-    segment: &Segment,
-    size: u64,
-    settings: &LogSettings,
-) -> Result<bool, LogError> {
-    let interval = settings.index_interval_bytes.0;
-    if size <= interval {
-        return Ok(true);
-    }
-    let mut walk = Walk::new(segment, 0, size, Access::Blocking);
-    loop {
-        match walk.step() {
-            Ok(Some(Step::Batch { position, .. })) if position <= interval => {}
-            Ok(Some(Step::Damage(_))) => {}
-            Ok(None) => return Ok(true),
-            Ok(Some(Step::Batch { .. })) | Err(Stop::Failed(LogError::Corrupt { .. })) => {
-                return Ok(false);
-            }
-            Err(stop) => return Err(stop.into_error()),
-        }
     }
 }
