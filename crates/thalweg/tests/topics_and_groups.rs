@@ -71,6 +71,18 @@ fn a_topic_lives_from_create_to_delete() {
 }
 
 #[test]
+fn a_topic_that_is_not_created_on_first_use_is_not_found() {
+    let server = Server::start_with(&["--ephemeral", "--set", "auto.create.topics.enable=false"]);
+    let ended = server.run(&["produce", "t"], "a\n");
+    assert_eq!(ended.code, 3, "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("thalweg topic create t"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
 fn a_dry_run_changes_nothing() {
     let server = Server::start();
     server.ok(&["topic", "create", "t", "--dry-run"], "");

@@ -1,5 +1,7 @@
 //! Brokers and topics: what there is, creating, extending, deleting.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 use wire::{ErrorCode, create_partitions, create_topics, delete_topics, metadata};
 
@@ -134,19 +136,42 @@ impl Admin {
 
     /// One topic; a missing one is refused and not created.
     pub async fn topic(&mut self, name: &str) -> Result<Topic, ClientError> {
+        self.ask_for_topic(name, false).await
+    }
+
+    /// One topic; a missing one is created where the cluster does that on first use.
+    ///
+    /// # Errors
+    /// `Refused` with UNKNOWN_TOPIC_OR_PARTITION when it is not there after `patience`: brokers answer so while they create it.
+    pub async fn topic_on_first_use(
+        &mut self,
+        name: &str,
+        patience: Duration,
+    ) -> Result<Topic, ClientError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.ask_for_topic(name, true).await {
+                Ok(topic) => return Ok(topic),
+                Err(error) => pause_or_give_up(error, deadline).await?,
+            }
+        }
+    }
+
+    async fn ask_for_topic(&mut self, name: &str, create: bool) -> Result<Topic, ClientError> {
         let request = metadata::Request {
             topics: Some(vec![metadata::RequestTopic {
                 name: Some(name),
                 ..metadata::RequestTopic::default()
             }]),
-            allow_auto_topic_creation: false,
+            allow_auto_topic_creation: create,
             ..metadata::Request::default()
         };
         let reply = self.any().call(&request).await?;
         let answer = reply.read()?;
         let what = || format!("topic {name}");
+        let missing = ErrorCode::UnknownTopicOrPartition as i16;
         let topic = answer.topics.first();
-        check(topic.map_or(3, |topic| topic.error_code), None, what)?;
+        check(topic.map_or(missing, |topic| topic.error_code), None, what)?;
         Ok(topic.map(Topic::of).unwrap_or_default())
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use client::{ClientError, Delivery, OutgoingRecord, Producer};
+use client::{ClientError, Delivery, ErrorKind, OutgoingRecord, Producer};
 
 use super::assignment;
 use crate::cli::Context;
@@ -19,6 +19,9 @@ use crate::records::json::ParsedRecord;
 
 /// The longest wait for the broker to take one record before the command gives up.
 const DELIVERY_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a cluster may take to create a topic on first use.
+const CREATION_LIMIT: Duration = Duration::from_secs(3);
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -137,7 +140,16 @@ impl Tally {
 
 pub async fn run(context: &Context, args: Args) -> Result<(), CommandError> {
     // A cluster that does not answer is told at once, not after librdkafka's patience.
-    context.cluster().admin().await?;
+    let mut admin = context.cluster().admin().await?;
+    let topic = admin.topic_on_first_use(&args.topic, CREATION_LIMIT).await;
+    topic.inspect_err(|error| {
+        if error.kind() == ErrorKind::NotFound {
+            eprintln!(
+                "note: this cluster does not create topics on first use: thalweg topic create {}",
+                args.topic
+            );
+        }
+    })?;
     let tally = Arc::new(Tally::default());
     let producer = open(context, &args, Arc::clone(&tally))?;
     let started = Instant::now();
