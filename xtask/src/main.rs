@@ -3,6 +3,7 @@
 //! Tasks that need other toolchains (interop, bench) keep what they install in a cache folder outside the
 //! repository and leave out, by name, what the machine does not have.
 
+mod bench;
 mod check;
 mod generate;
 mod interop;
@@ -45,6 +46,11 @@ const TASKS: &[Task] = &[
         name: "interop",
         help: "real clients against Thalweg (--against kafka checks the scripts); writes docs/compatibility.md",
         run: interop::run,
+    },
+    Task {
+        name: "bench",
+        help: "Thalweg and Apache Kafka in turns, by peers' load tools (--quick); writes docs/benchmarks.md",
+        run: bench::run,
     },
     Task {
         name: "powercut",

@@ -80,3 +80,79 @@ pub fn free_ports<const N: usize>() -> Result<[u16; N], String> {
     }
     Ok(ports)
 }
+
+/// Creates a topic with configs that Kafka's own tool would refuse to send, such as ours. CreateTopics v4.
+pub fn create_topic(
+    address: SocketAddr,
+    topic: &str,
+    partitions: i32,
+    configs: &[(&str, &str)],
+) -> Result<(), String> {
+    let mut body = 1i32.to_be_bytes().to_vec();
+    string(&mut body, topic);
+    body.extend_from_slice(&partitions.to_be_bytes());
+    body.extend_from_slice(&1i16.to_be_bytes()); // replication factor
+    body.extend_from_slice(&0i32.to_be_bytes()); // no assignment by hand
+    body.extend_from_slice(&(configs.len() as i32).to_be_bytes());
+    for (key, value) in configs {
+        string(&mut body, key);
+        string(&mut body, value);
+    }
+    body.extend_from_slice(&30_000i32.to_be_bytes()); // time limit
+    body.push(0); // not only validated
+    // Correlation id, throttle time, one topic, its name, its error code.
+    let answer = call(address, 19, 4, &body)?;
+    error_code(&answer, 12 + 2 + topic.len(), "CreateTopics")
+}
+
+/// Deletes a topic. DeleteTopics v3.
+pub fn delete_topic(address: SocketAddr, topic: &str) -> Result<(), String> {
+    let mut body = 1i32.to_be_bytes().to_vec();
+    string(&mut body, topic);
+    body.extend_from_slice(&30_000i32.to_be_bytes());
+    let answer = call(address, 20, 3, &body)?;
+    error_code(&answer, 12 + 2 + topic.len(), "DeleteTopics")
+}
+
+fn string(bytes: &mut Vec<u8>, text: &str) {
+    bytes.extend_from_slice(&(text.len() as i16).to_be_bytes());
+    bytes.extend_from_slice(text.as_bytes());
+}
+
+/// One request with header version 1; the whole answer after its size.
+fn call(address: SocketAddr, key: i16, version: i16, body: &[u8]) -> Result<Vec<u8>, String> {
+    let say = |error: std::io::Error| format!("{address}: {error}");
+    let mut frame = key.to_be_bytes().to_vec();
+    frame.extend_from_slice(&version.to_be_bytes());
+    frame.extend_from_slice(&1i32.to_be_bytes());
+    string(&mut frame, "probe");
+    frame.extend_from_slice(body);
+    let mut stream = TcpStream::connect(address).map_err(say)?;
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .map_err(say)?;
+    stream
+        .write_all(&(frame.len() as i32).to_be_bytes())
+        .map_err(say)?;
+    stream.write_all(&frame).map_err(say)?;
+    let mut size = [0; 4];
+    stream.read_exact(&mut size).map_err(say)?;
+    let size = u32::from_be_bytes(size) as usize;
+    if size > 1 << 20 {
+        return Err(format!("{address}: an answer of {size} bytes"));
+    }
+    let mut answer = vec![0; size];
+    stream.read_exact(&mut answer).map_err(say)?;
+    Ok(answer)
+}
+
+fn error_code(answer: &[u8], at: usize, what: &str) -> Result<(), String> {
+    match answer.get(at..at + 2) {
+        Some([0, 0]) => Ok(()),
+        Some(code) => Err(format!(
+            "{what}: error code {}",
+            i16::from_be_bytes([code[0], code[1]])
+        )),
+        None => Err(format!("{what}: an answer of {} bytes", answer.len())),
+    }
+}
