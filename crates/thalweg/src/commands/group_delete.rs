@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::confirm;
+use super::group::find;
 use crate::cli::Context;
 use crate::config::flags::ClientFlags;
 use crate::exit::CommandError;
@@ -28,7 +29,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), CommandError> {
     let mut admin = context.cluster().admin().await?;
     let names = args.names.join(", ");
     for name in &args.names {
-        admin.group(name).await?;
+        find(&mut admin, name).await?;
     }
     confirm(
         &format!("Delete {names} and the offsets it committed?"),

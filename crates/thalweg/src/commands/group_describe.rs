@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use client::Admin;
 use client::groups::{Committed, Group, Member};
 use client::offsets::OffsetQuery;
 use client::topics::Topic;
-use client::{Admin, ErrorKind};
 use serde::Serialize;
 
+use super::group::find;
 use crate::cli::Context;
 use crate::config::flags::ClientFlags;
 use crate::exit::CommandError;
@@ -60,7 +61,13 @@ struct PartitionRow {
 
 pub async fn run(context: &Context, args: &Args) -> Result<(), CommandError> {
     let mut admin = context.cluster().admin().await?;
-    let group = find(&mut admin, &args.name).await?;
+    let (group, kind) = find(&mut admin, &args.name).await?;
+    if let Some(kind) = kind {
+        eprintln!(
+            "note: {} is a group of type {kind}; its members are not shown",
+            args.name
+        );
+    }
     let committed = admin.committed(&args.name).await?;
     let partitions = partitions(&mut admin, &group, &committed).await?;
     let described = Described {
@@ -82,33 +89,6 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), CommandError> {
     context
         .output
         .one(&described, &args.name, |out| print(out, &described))
-}
-
-/// The group; one of the newer kinds, which DescribeGroups does not know, without its members.
-async fn find(admin: &mut Admin, name: &str) -> Result<Group, CommandError> {
-    let error = match admin.group(name).await {
-        Ok(group) => return Ok(group),
-        Err(error) if error.kind() == ErrorKind::NotFound => error,
-        Err(error) => return Err(error.into()),
-    };
-    let listed = admin
-        .groups()
-        .await?
-        .into_iter()
-        .find(|group| group.name == name);
-    let Some(listed) = listed else {
-        return Err(error.into());
-    };
-    eprintln!(
-        "note: {name} is a group of type {}; its members are not shown",
-        listed.kind
-    );
-    Ok(Group {
-        name: listed.name,
-        state: listed.state,
-        coordinator: admin.coordinator(name).await?,
-        ..Group::default()
-    })
 }
 
 async fn partitions(

@@ -1,11 +1,12 @@
 //! `thalweg group reset`: shows where each partition is and where it would be; `--yes` moves it.
 
+use client::Admin;
 use client::groups::Committed;
 use client::offsets::{OffsetQuery, Offsets};
 use client::topics::Topic;
-use client::{Admin, ErrorKind};
 use serde::Serialize;
 
+use super::group::find;
 use crate::cli::Context;
 use crate::config::flags::ClientFlags;
 use crate::exit::{CommandError, Exit};
@@ -102,10 +103,10 @@ async fn group_state(
     name: &str,
     may_be_new: bool,
 ) -> Result<String, CommandError> {
-    match admin.group(name).await {
-        Ok(group) => Ok(group.state),
-        Err(error) if error.kind() == ErrorKind::NotFound && may_be_new => Ok("Empty".to_owned()),
-        Err(error) => Err(error.into()),
+    match find(admin, name).await {
+        Ok((group, _)) => Ok(group.state),
+        Err(error) if error.exit() == Exit::NotFound && may_be_new => Ok("Empty".to_owned()),
+        Err(error) => Err(error),
     }
 }
 
