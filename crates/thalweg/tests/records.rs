@@ -4,6 +4,11 @@ mod common;
 
 use common::Server;
 
+/// The records below are of 1970: any age limit would take them away at once.
+fn create_for_old_records(server: &Server, topic: &str) {
+    server.ok(&["topic", "create", topic, "--set", "retention.ms=-1"], "");
+}
+
 #[test]
 fn keys_headers_and_values_come_back_as_json() {
     let server = Server::start();
@@ -39,6 +44,9 @@ fn what_consume_prints_as_json_produce_copies_exactly() {
         "{\"key\":null,\"value\":null,\"timestamp\":2000}\n",
         "{\"key_base64\":\"/w==\",\"value\":{\"a\": [1, 2.50]},\"timestamp\":\"1970-01-01T00:00:03Z\"}\n",
     );
+    for topic in ["one", "two"] {
+        create_for_old_records(&server, topic);
+    }
     server.ok(&["produce", "one", "-f", "ndjson", "-p", "0"], records);
     let read = |topic: &str| server.ok(&["consume", topic, "-e", "-o", "json"], "");
     let first = read("one");
@@ -57,6 +65,7 @@ fn reading_starts_where_from_says() {
     let records: String = (0..10)
         .map(|n| format!("{{\"value\":\"v{n}\",\"timestamp\":{}}}\n", 1000 * (n + 1)))
         .collect();
+    create_for_old_records(&server, "t");
     server.ok(&["produce", "t", "-f", "ndjson"], &records);
     let from = |place: &str| {
         let printed = server.ok(&["consume", "t", "-e", "--from", place], "");
