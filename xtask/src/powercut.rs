@@ -2,7 +2,7 @@
 //! this builds both binaries, runs it and takes its last line, a JSON summary. Apache Kafka passes too, which checks the oracle.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -10,7 +10,8 @@ use serde_json::Value;
 use crate::kafka::{self, Jars};
 use crate::{TaskResult, probe, process, repository, thalweg};
 
-const USAGE: &str = "usage: cargo xtask powercut [--rounds N] [--seed S] [--against thalweg|kafka]";
+const USAGE: &str =
+    "usage: cargo xtask powercut [--rounds N] [--seed S] [--against thalweg|dropping-disk|kafka]";
 
 pub struct Cuts {
     pub rounds: u64,
@@ -37,6 +38,7 @@ pub fn run(arguments: &[String]) -> TaskResult {
     let folder = repository::scratch("powercut")?;
     let (port, command) = match against {
         "thalweg" => thalweg_command(folder.path())?,
+        "dropping-disk" => dropping_command(folder.path())?,
         "kafka" => kafka::restartable(&Jars::fetch()?, folder.path())?,
         _ => return Err(USAGE.to_owned()),
     };
@@ -49,11 +51,16 @@ pub fn run(arguments: &[String]) -> TaskResult {
     }
 }
 
-/// Power cuts of Thalweg, for the interop run.
-pub fn rounds(rounds: u32) -> Result<Cuts, String> {
+/// Power cuts of Thalweg, for the interop run; and as many over the disk that loses unsynced writes.
+pub fn rounds(rounds: u32) -> Result<[Cuts; 2], String> {
     let folder = repository::scratch("powercut")?;
     let (port, command) = thalweg_command(folder.path())?;
-    cut(rounds, 1, port, &command)
+    let killed = cut(rounds, 1, port, &command)?;
+    drop(folder);
+    let folder = repository::scratch("powercut")?;
+    let (port, command) = dropping_command(folder.path())?;
+    let dropped = cut(rounds, 1, port, &command)?;
+    Ok([killed, dropped])
 }
 
 fn thalweg_command(folder: &Path) -> Result<(u16, Command), String> {
@@ -70,6 +77,21 @@ fn thalweg_command(folder: &Path) -> Result<(u16, Command), String> {
         ])
         .arg(folder.join("data"));
     Ok((port, command))
+}
+
+/// The broker over a disk that loses with the process what was not synced.
+fn dropping_command(folder: &Path) -> Result<(u16, Command), String> {
+    let [port] = probe::free_ports::<1>()?;
+    let mut command = Command::new(harness());
+    command
+        .arg("serve")
+        .arg(port.to_string())
+        .arg(folder.join("data"));
+    Ok((port, command))
+}
+
+fn harness() -> PathBuf {
+    repository::target_directory(&repository::root()).join("release/powercut")
 }
 
 fn cut(rounds: u32, seed: u32, port: u16, server: &Command) -> Result<Cuts, String> {
@@ -91,7 +113,7 @@ fn cut(rounds: u32, seed: u32, port: u16, server: &Command) -> Result<Cuts, Stri
         return Err("cargo build --release -p sim --bin powercut failed".to_owned());
     }
     println!("── powercut: {rounds} rounds, seed {seed}");
-    let mut command = Command::new(repository::target_directory(&root).join("release/powercut"));
+    let mut command = Command::new(harness());
     command.args([
         "--rounds",
         &rounds.to_string(),

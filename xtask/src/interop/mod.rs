@@ -134,7 +134,9 @@ pub fn run(arguments: &[String]) -> TaskResult {
         .map(|result| result.outcome.failures())
         .sum::<usize>()
         + findings.map_or(0, |findings| findings.errors.len())
-        + cuts.map_or(0, |cuts| cuts.violations as usize);
+        + cuts.map_or(0, |cuts| {
+            cuts.iter().map(|cuts| cuts.violations as usize).sum()
+        });
     if failures == 0 {
         Ok(())
     } else {

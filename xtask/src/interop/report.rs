@@ -59,7 +59,7 @@ fn segments_line(findings: &Findings) -> String {
 pub fn write(
     results: &[ClientResult],
     findings: Option<&Findings>,
-    cuts: Option<&Cuts>,
+    cuts: Option<&[Cuts; 2]>,
 ) -> Result<(), String> {
     let mut text = HEAD.to_owned();
     clients_table(&mut text, results);
@@ -192,15 +192,17 @@ fn segments_section(text: &mut String, findings: Option<&Findings>) {
     }
 }
 
-fn cuts_section(text: &mut String, cuts: Option<&Cuts>) {
+fn cuts_section(text: &mut String, cuts: Option<&[Cuts; 2]>) {
     text.push_str("\n## Power cuts\n");
     match cuts {
         None => text.push_str("Not part of this run.\n"),
-        Some(cuts) => {
+        Some([killed, dropped]) => {
             let _ = writeln!(
                 text,
-                "`cargo xtask powercut`: {} rounds of SIGKILL at a random moment under load and a restart on the same folder; records lost, doubled or reordered, or committed offsets lost: {}.",
-                cuts.rounds, cuts.violations
+                "`cargo xtask powercut`: SIGKILL at a random moment under load, a restart on the same folder, and everything acknowledged is asked for.\n\n\
+                 | what is cut | rounds | records or commits lost, doubled or reordered |\n|---|---|---|\n\
+                 | the process: what reached the kernel stays | {} | {} |\n| the process and every write that was not synced | {} | {} |",
+                killed.rounds, killed.violations, dropped.rounds, dropped.violations
             );
         }
     }

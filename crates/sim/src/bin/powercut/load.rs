@@ -71,10 +71,11 @@ impl Load {
     pub fn prepare(
         address: SocketAddr,
         ledger: &Arc<Ledger>,
+        durability: Option<&str>,
         random: &mut Random,
     ) -> Result<Load, String> {
         let mut connection = Connection::open(address).map_err(|failure| failure.to_string())?;
-        retrying(|| create_topic(&mut connection))?;
+        retrying(|| create_topic(&mut connection, durability))?;
         let mut workers = Vec::new();
         for number in 0..PRODUCERS {
             let (producer_id, epoch) = retrying(|| new_producer_id(&mut connection))?;
@@ -160,20 +161,22 @@ pub fn retrying<T>(mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T,
     Err(format!("still {last} after 30 s"))
 }
 
-fn create_topic(connection: &mut Connection) -> Result<(), Failure> {
+fn create_topic(connection: &mut Connection, durability: Option<&str>) -> Result<(), Failure> {
     const VERSION: i16 = 5;
     let config = |name, value| create_topics::CreatableTopicConfig {
         name,
         value: Some(value),
     };
+    let mut configs = vec![
+        config("segment.bytes", "1048576"),
+        config("retention.ms", "-1"),
+    ];
+    configs.extend(durability.map(|durability| config("thalweg.durability", durability)));
     let topic = create_topics::CreatableTopic {
         name: TOPIC,
         num_partitions: PARTITIONS,
         replication_factor: 1,
-        configs: vec![
-            config("segment.bytes", "1048576"),
-            config("retention.ms", "-1"),
-        ],
+        configs,
         ..Default::default()
     };
     let request = create_topics::Request {

@@ -4,12 +4,15 @@
 //! `cargo xtask powercut` calls it so. Idempotent producers number their records and send again what was not acknowledged; group
 //! members commit offsets. The oracle (`ledger`): no acknowledged record is lost, none doubled or out of order, nothing that a
 //! reader saw is gone, no acknowledged offset commit is lost. The last line printed is a summary in JSON.
+//! `powercut serve` is a server to put there whose unsynced writes are lost with the process (`dropping`).
 
 mod connection;
+mod dropping;
 mod ledger;
 mod load;
 mod members;
 mod random;
+mod serve;
 mod server;
 mod verify;
 
@@ -22,7 +25,7 @@ use ledger::Ledger;
 use random::Random;
 use server::Server;
 
-const USAGE: &str = "usage: powercut --rounds N --seed S --port P -- COMMAND…";
+const USAGE: &str = "usage: powercut --rounds N --seed S --port P [--durability D] -- COMMAND…";
 /// Every so many rounds everything is read again from the start, not only what is new.
 const FULL_READ_EVERY: u32 = 25;
 
@@ -30,11 +33,23 @@ struct Options {
     rounds: u32,
     seed: u64,
     address: SocketAddr,
+    /// `thalweg.durability` of the topic; with `os` over a `DroppingDisk` records must be lost, which checks the oracle.
+    durability: Option<String>,
     command: Vec<String>,
 }
 
 fn main() -> ExitCode {
-    let options = match parse(std::env::args().skip(1)) {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == "serve") {
+        return match serve::serve(&arguments[1..]) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(message) => {
+                eprintln!("{message}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let options = match parse(arguments.into_iter()) {
         Ok(options) => options,
         Err(message) => {
             eprintln!("{message}");
@@ -55,19 +70,18 @@ fn main() -> ExitCode {
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
-    let (mut rounds, mut seed, mut port) = (10, 1, 0);
+    let (mut rounds, mut seed, mut port, mut durability) = (10, 1, 0, None);
     while let Some(flag) = arguments.next() {
         if flag == "--" {
             break;
         }
-        let value = arguments
-            .next()
-            .and_then(|value| value.parse::<u64>().ok())
-            .ok_or(USAGE)?;
+        let value = arguments.next().ok_or(USAGE)?;
+        let number = || value.parse::<u64>().map_err(|_| USAGE.to_owned());
         match flag.as_str() {
-            "--rounds" => rounds = u32::try_from(value).map_err(|_| USAGE)?,
-            "--seed" => seed = value,
-            "--port" => port = u16::try_from(value).map_err(|_| USAGE)?,
+            "--rounds" => rounds = u32::try_from(number()?).map_err(|_| USAGE)?,
+            "--seed" => seed = number()?,
+            "--port" => port = u16::try_from(number()?).map_err(|_| USAGE)?,
+            "--durability" => durability = Some(value),
             _ => return Err(USAGE.to_owned()),
         }
     }
@@ -79,6 +93,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
         rounds,
         seed,
         address: SocketAddr::from(([127, 0, 0, 1], port)),
+        durability,
         command,
     })
 }
@@ -100,7 +115,12 @@ fn run(
         verify::all(options.address, ledger, round % FULL_READ_EVERY == 1)?;
         let load = match &mut load {
             Some(load) => load,
-            empty => empty.insert(load::Load::prepare(options.address, ledger, &mut random)?),
+            empty => empty.insert(load::Load::prepare(
+                options.address,
+                ledger,
+                options.durability.as_deref(),
+                &mut random,
+            )?),
         };
         let running = load.start(random.next());
         std::thread::sleep(Duration::from_millis(20 + random.below(700)));
