@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use broker_state::configs::Durability;
 use tokio::sync::oneshot::Receiver;
 use wire::produce::{PartitionResponse, Request, Response, TopicResponse};
 use wire::records::CheckedBatch;
@@ -20,6 +21,9 @@ pub const API: Api = Api {
     versions: 3..=13,
     advertised_from: 0,
 };
+
+/// Above this a write takes longer than the two thread switches that writing it here would save.
+const MOST_BYTES_WRITTEN_HERE: usize = 128 << 10;
 
 /// A request whose batches are on their way through the shards.
 pub struct PendingProduce {
@@ -49,6 +53,8 @@ enum PendingPartition {
 struct Part {
     shard: usize,
     items: Vec<AppendItem>,
+    /// Whether a topic of these items is synced before it answers.
+    waits_for_disk: bool,
     receiver: Option<Receiver<Vec<AppendOutcome>>>,
     outcomes: Option<Vec<AppendOutcome>>,
 }
@@ -138,6 +144,7 @@ impl PendingProduce {
                 };
                 let part = self.part_for(shard);
                 self.parts[part].items.push(item);
+                self.parts[part].waits_for_disk |= topic.settings.durability == Durability::Sync;
                 PendingPartition::Asked {
                     part,
                     item: self.parts[part].items.len() - 1,
@@ -155,6 +162,7 @@ impl PendingProduce {
                 self.parts.push(Part {
                     shard,
                     items: Vec::new(),
+                    waits_for_disk: false,
                     receiver: None,
                     outcomes: None,
                 });
@@ -173,7 +181,13 @@ impl PendingProduce {
                 .inc_by(bytes as u64);
             let (reply, receiver) = Reply::channel();
             part.receiver = Some(receiver);
-            connection.core.shards[part.shard].send(Event::Append { items, reply });
+            let shard = &connection.core.shards[part.shard];
+            let append = Event::Append { items, reply };
+            if part.waits_for_disk || bytes > MOST_BYTES_WRITTEN_HERE {
+                shard.send(append);
+            } else {
+                shard.step_or_send(append);
+            }
         }
     }
 
