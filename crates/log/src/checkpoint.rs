@@ -198,6 +198,8 @@ pub(crate) struct CheckpointFile {
     exists: bool,
     /// Whether this process has synced the directories since the file was there; who created it may have died before doing so.
     is_named_durably: bool,
+    /// The log is deleted: what still runs must not write into a directory that has taken its name since.
+    is_retired: bool,
     log_start: Offset,
 }
 
@@ -215,6 +217,7 @@ impl CheckpointFile {
             generation: 0,
             exists,
             is_named_durably: false,
+            is_retired: false,
             log_start: Offset::ZERO,
         };
         let latest = checkpoint_file.latest()?;
@@ -225,8 +228,17 @@ impl CheckpointFile {
         Ok((checkpoint_file, latest.map(|(_, checkpoint)| checkpoint)))
     }
 
+    /// Writes nothing from now on: its log is deleted, and another may have the name next.
+    pub(crate) fn retire(&mut self) {
+        self.is_retired = true;
+    }
+
     /// Writes a checkpoint and makes it durable. The log start never goes back.
     pub(crate) fn write(&mut self, checkpoint: &Checkpoint) -> Result<(), LogError> {
+        if self.is_retired {
+            let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(gone).context("write the checkpoint of a deleted log", &self.path);
+        }
         let log_start = checkpoint.log_start.max(self.log_start);
         let body = Checkpoint {
             log_start,

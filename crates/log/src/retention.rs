@@ -83,6 +83,7 @@ impl PartitionLog {
         for segment in &self.segments {
             segment.open_indexes()?;
         }
+        self.checkpoint_file.lock().retire();
         self.disk
             .rename(&self.dir, &doomed)
             .context("rename", &self.dir)?;

@@ -299,6 +299,10 @@ fn a_damaged_checkpoint_costs_a_scan_and_nothing_else() {
 fn what_a_kill_left_in_the_page_cache_is_synced_before_it_is_visible() {
     let disk = SimDisk::new(3);
     let shared = disk.shared();
+    // The directory of all partitions is the broker's to create, and to make durable.
+    disk.create_dir_all("data".as_ref())
+        .and_then(|()| disk.sync_dir("".as_ref()))
+        .unwrap();
     let (mut log, _) = open(&shared, &small_segments());
     log.append(&batch(0, 1, 1000), NOW);
     log.write().unwrap();

@@ -152,6 +152,8 @@ impl State {
 
     fn change_name(&mut self, change: NameChange) {
         self.live.apply(&change);
+        self.unsynced_names
+            .retain_mut(|earlier| earlier.follow(&change));
         self.unsynced_names.push(change);
     }
 
@@ -161,9 +163,15 @@ impl State {
         for file in self.files.values_mut() {
             file.lose_power(sector, &mut self.random);
         }
+        // A name that was not given up cannot have been taken by another directory.
+        let mut not_given_up: Vec<PathBuf> = Vec::new();
         for change in std::mem::take(&mut self.unsynced_names) {
-            if self.random.below(2) == 0 {
+            let mut taken = not_given_up.iter();
+            let is_possible = !taken.any(|path| change.path().starts_with(path));
+            if is_possible && self.random.below(2) == 0 {
                 self.durable.apply(&change);
+            } else {
+                not_given_up.extend(change.given_up().map(Path::to_owned));
             }
         }
         self.durable.drop_orphans();
@@ -294,7 +302,11 @@ impl Disk for SimDisk {
         state.fault(false)?;
         let (synced, rest) = std::mem::take(&mut state.unsynced_names)
             .into_iter()
-            .partition(|change| change.is_in(dir));
+            // A journaling file system has also written down that another directory has given up this name.
+            .partition(|change| {
+                let given_up = change.given_up();
+                change.is_in(dir) || given_up.is_some_and(|path| dir.starts_with(path))
+            });
         state.unsynced_names = rest;
         let synced: Vec<NameChange> = synced;
         for change in &synced {
@@ -400,7 +412,7 @@ impl DiskFile for SimFile {
         self.with(|state, file| {
             state.fault(true)?;
             let file = state.file(file);
-            file.live.resize(length as usize, 0);
+            contents::set_length(&mut file.live, length as usize);
             file.unsynced.push(Change::Length(length as usize));
             Ok(())
         })

@@ -36,6 +36,8 @@ pub(super) struct Opening {
     pub(super) ends: Vec<(Progress, Offset)>,
     /// Indexes into `segments` of those whose index files were written to.
     pub(super) reindexed: Vec<usize>,
+    /// Those whose indexes the checkpoint in force takes for good and that were made anew.
+    pub(super) rebuilt: Vec<usize>,
     pub(super) epochs: Epochs,
     pub(super) have_epochs_changed: bool,
     pub(super) recovery: Recovery,
@@ -76,6 +78,7 @@ impl Opening {
             taken: 0,
             ends: Vec::new(),
             reindexed: Vec::new(),
+            rebuilt: Vec::new(),
             epochs: Epochs::default(),
             have_epochs_changed: false,
             recovery: Recovery::default(),
@@ -249,6 +252,7 @@ impl Opening {
         let count = self.segments.len();
         self.scanned.retain(|number| *number < count);
         self.reindexed.retain(|number| *number < count);
+        self.rebuilt.retain(|number| *number < count);
         Ok(())
     }
 
@@ -345,6 +349,7 @@ impl Opening {
         if is_synced {
             self.sync()?;
         }
+        self.sync_rebuilt()?;
         let segments: Vec<Arc<Segment>> = self.segments.into_iter().map(Arc::new).collect();
         let pick = |numbers: &[usize]| {
             numbers
@@ -395,6 +400,7 @@ impl Opening {
             self.segments.clear();
             self.scanned.clear();
             self.reindexed.clear();
+            self.rebuilt.clear();
         }
         if self.segments.is_empty() {
             // Offsets that were given out are not given out again, even when their records are gone.
@@ -430,6 +436,15 @@ impl Opening {
                 });
             }
         }
+    }
+
+    /// The next start believes what the checkpoint says of these indexes, so they must be as good as it says.
+    fn sync_rebuilt(&self) -> Result<(), LogError> {
+        for number in &self.rebuilt {
+            self.segments[*number].flush_indexes()?;
+            self.segments[*number].sync_indexes()?;
+        }
+        Ok(())
     }
 
     fn sync(&self) -> Result<(), LogError> {

@@ -158,6 +158,7 @@ impl Opening {
         let segment = Segment::open_unindexed(&self.disk, &self.dir, base)?;
         let size = segment.log.len().context("measure", &segment.path)?;
         self.recovery.rebuilt_indexes += 1;
+        self.rebuilt.push(self.segments.len());
         self.segments.push(segment);
         self.progress = Progress::START;
         self.next_offset = base;

@@ -86,12 +86,55 @@ impl Names {
 }
 
 impl NameChange {
-    pub(super) fn is_in(&self, dir: &Path) -> bool {
+    /// The name that the change is about; of a renaming the new one.
+    pub(super) fn path(&self) -> &Path {
         let (NameChange::File { path, .. }
         | NameChange::Directory { path }
         | NameChange::Removed { path }
         | NameChange::Renamed { to: path, .. }) = self;
-        path.parent() == Some(dir)
+        path
+    }
+
+    pub(super) fn is_in(&self, dir: &Path) -> bool {
+        self.path().parent() == Some(dir)
+    }
+
+    /// The name that is free after this change.
+    pub(super) fn given_up(&self) -> Option<&Path> {
+        match self {
+            NameChange::Removed { path } | NameChange::Renamed { from: path, .. } => Some(path),
+            NameChange::File { .. } | NameChange::Directory { .. } => None,
+        }
+    }
+
+    /// What later happens to the directory in which this name is: names belong to a directory and not to its path, so they go
+    /// where it goes, and never into one that takes its name. False when the directory goes for good.
+    pub(super) fn follow(&mut self, later: &NameChange) -> bool {
+        match later {
+            NameChange::Removed { path } => self.path() == path || !self.path().starts_with(path),
+            NameChange::Renamed {
+                from,
+                to,
+                file: None,
+            } => {
+                self.rename_within(from, to);
+                true
+            }
+            _ => true,
+        }
+    }
+
+    fn rename_within(&mut self, before: &Path, after: &Path) {
+        let rename = |path: &mut PathBuf| *path = moved(std::mem::take(path), before, after);
+        match self {
+            NameChange::File { path, .. }
+            | NameChange::Directory { path }
+            | NameChange::Removed { path } => rename(path),
+            NameChange::Renamed { from, to, .. } => {
+                rename(from);
+                rename(to);
+            }
+        }
     }
 }
 
@@ -121,7 +164,7 @@ impl File {
                 Change::Bytes { position, bytes } => {
                     apply_bytes(&mut self.durable, position, &bytes)
                 }
-                Change::Length(length) => self.durable.resize(length, 0),
+                Change::Length(length) => set_length(&mut self.durable, length),
             }
         }
     }
@@ -129,6 +172,11 @@ impl File {
     /// Replaces the content by one that a power cut may leave.
     pub(super) fn lose_power(&mut self, sector: usize, random: &mut Random) {
         let changes = std::mem::take(&mut self.unsynced);
+        if changes.is_empty() {
+            // A sync that failed may have lost what reads show.
+            self.live.clone_from(&self.durable);
+            return;
+        }
         let mut lengths = vec![self.durable.len()];
         let mut length = self.durable.len();
         for change in &changes {
@@ -140,13 +188,16 @@ impl File {
         }
         let longest = lengths.iter().copied().max().unwrap_or(0);
         let mut content = self.durable.clone();
-        content.resize(longest, 0);
+        set_length(&mut content, longest);
         for start in (0..longest).step_by(sector) {
             let end = (start + sector).min(longest);
             let touching: Vec<&Change> = changes
                 .iter()
                 .filter(|change| change.touches(start, end))
                 .collect();
+            if touching.is_empty() {
+                continue;
+            }
             let kept = random.below(touching.len() as u64 + 1) as usize;
             for change in &touching[..kept] {
                 change.apply_within(&mut content, start, end);
@@ -177,9 +228,17 @@ impl Change {
     }
 }
 
+/// As `Vec::resize` with zeros, and fast without optimization too: a checkpoint file is long and sparse.
+pub(super) fn set_length(content: &mut Vec<u8>, length: usize) {
+    match length.checked_sub(content.len()) {
+        Some(more) => content.extend_from_slice(&vec![0; more]),
+        None => content.truncate(length),
+    }
+}
+
 pub(super) fn apply_bytes(content: &mut Vec<u8>, position: usize, bytes: &[u8]) {
     if content.len() < position + bytes.len() {
-        content.resize(position + bytes.len(), 0);
+        set_length(content, position + bytes.len());
     }
     content[position..position + bytes.len()].copy_from_slice(bytes);
 }
