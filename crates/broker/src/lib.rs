@@ -30,6 +30,7 @@ pub use broker::{Broker, Overview, TopicOverview};
 pub use clock::Clock;
 pub use coordinator::GroupOverview;
 pub use error::StartError;
+pub use journal::{Entry, Journal, ReplayError};
 pub use metrics::GroupLag;
 pub use partition::{Owner, Partition};
 pub use settings::{Advertised, BrokerSettings, Limits, NODE_ID, Storage, loopback};

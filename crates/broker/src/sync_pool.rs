@@ -26,7 +26,8 @@ struct Job {
 }
 
 impl SyncPool {
-    /// A pool of at most `threads`, which start when they are first needed.
+    /// A pool of at most `threads`, which start when they are first needed. Without threads files are synced one after
+    /// another, in their order: what a simulation needs to be the same each time.
     pub fn new(threads: usize) -> Self {
         let (jobs, waiting) = channel();
         Self {
@@ -46,6 +47,7 @@ impl SyncPool {
         match files {
             [] => {}
             [only] => only.sync().map_err(|error| (0, error))?,
+            many if self.threads == 0 => sync_in_order(many)?,
             many => self.sync_many(many)?,
         }
         Ok(started.elapsed())
@@ -85,6 +87,17 @@ impl SyncPool {
             *started += 1;
         }
     }
+}
+
+/// As `SyncPool::sync_many`, on this thread.
+fn sync_in_order(files: &[Arc<dyn DiskFile>]) -> Result<(), (usize, io::Error)> {
+    let mut first_failure = None;
+    for (index, file) in files.iter().enumerate() {
+        if let Err(error) = file.sync() {
+            first_failure.get_or_insert((index, error));
+        }
+    }
+    first_failure.map_or(Ok(()), Err)
 }
 
 fn run(waiting: &Mutex<Receiver<Job>>) {

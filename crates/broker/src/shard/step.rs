@@ -226,7 +226,7 @@ impl Shard {
             Event::Configure {
                 partitions,
                 settings,
-            } => self.configure(&partitions, &settings),
+            } => self.configure(&partitions, &settings, &mut completed.times)?,
             Event::DeleteRecords {
                 partition,
                 before,
@@ -302,12 +302,28 @@ impl Shard {
         remains
     }
 
-    fn configure(&mut self, partitions: &[Slot], settings: &TopicSettings) {
-        for partition in partitions {
-            if let Some(slot) = self.slot_of(partition) {
-                self.owned(slot).configure(*settings);
+    /// A topic that becomes `sync` is synced at once: its readers have seen, and a batch sent again is acknowledged for,
+    /// what was written before.
+    fn configure(
+        &mut self,
+        partitions: &[Slot],
+        settings: &TopicSettings,
+        times: &mut StepTimes,
+    ) -> Result<(), Fatal> {
+        let mut becoming_synced = Vec::new();
+        for slot in partitions
+            .iter()
+            .filter_map(|partition| self.slot_of(partition))
+            .collect::<Vec<_>>()
+        {
+            let owned = self.owned(slot);
+            let was_synced = owned.is_synced_by_step();
+            owned.configure(*settings);
+            if !was_synced && owned.is_synced_by_step() {
+                becoming_synced.push(slot);
             }
         }
+        self.sync(&becoming_synced, times)
     }
 
     fn delete_records(
