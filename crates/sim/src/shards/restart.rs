@@ -1,0 +1,239 @@
+//! Crashing and coming back: everything in memory is gone, the disk is what a crash has left, and the controller opens what it knows.
+
+use broker::shard::{Event, OpenRequest, Slot};
+use log::{Fault, LogError};
+
+use super::plan::Expected;
+use super::{Answer, DATA, SHARDS, World, observe_start};
+use crate::invariant::invariant;
+use crate::model::{Crash, Restart};
+use crate::rig::Sabotage;
+use crate::story;
+
+/// A start that fails because the disk does is tried again this often; then the disk is mended.
+const FAULTY_STARTS: usize = 3;
+/// Whether the log knows that a sync that failed has lost what reads still show.
+const REDIRTIES: bool = false;
+
+impl World {
+    /// The process or the machine ends here and now.
+    pub(super) fn crash(&mut self) {
+        let crash = self.lose();
+        self.start(crash);
+    }
+
+    fn lose(&mut self) -> Crash {
+        let is_kill = self.dice.one_in(3) && (REDIRTIES || !self.is_disk_faulty);
+        self.is_disk_faulty = false;
+        let crash = match is_kill {
+            true => Crash::Kill,
+            false => Crash::PowerCut,
+        };
+        story::tell(format!("{crash:?}"));
+        // What a process would do on its way out, it does not do when it is killed.
+        std::mem::take(&mut self.remains)
+            .into_iter()
+            .for_each(std::mem::forget);
+        self.rig.stop_at(1);
+        self.shards.clear();
+        self.jobs.clear();
+        self.finished.clear();
+        self.stale.clear();
+        self.rig.mend();
+        match crash {
+            Crash::Kill => {
+                self.reached.kills += 1;
+                self.rig.sim().kill();
+            }
+            Crash::PowerCut => {
+                self.reached.power_cuts += 1;
+                self.rig.sim().power_cut();
+            }
+        }
+        self.sabotage_files();
+        crash
+    }
+
+    /// Starts until a start succeeds, and checks what was recovered against the strongest crash since the last success.
+    pub(super) fn start(&mut self, mut crash: Crash) {
+        let mut faults = FAULTY_STARTS;
+        loop {
+            self.shards = self.fresh_shards();
+            if faults > 0 && self.dice.one_in(3) {
+                faults -= 1;
+                self.plan_start_fault();
+            }
+            let opened = self.open_all();
+            self.rig.mend();
+            match opened {
+                Ok(slots) => return self.recover_all(slots, crash),
+                Err(error) => {
+                    story::tell(format!("the start fails: {error}"));
+                    crash = crash.max(self.lose());
+                }
+            }
+        }
+    }
+
+    fn plan_start_fault(&mut self) {
+        let nth = 1 + self.dice.below(20) as u64;
+        story::tell(format!("the disk fails at operation {nth} of the start"));
+        self.is_disk_faulty = true;
+        match self.dice.below(3) {
+            0 => self.rig.fail_at(nth, Fault::DeviceError),
+            1 => self.rig.fail_at(nth, Fault::NoSpace),
+            _ => self.rig.stop_at(nth),
+        }
+    }
+
+    fn open_all(&mut self) -> Result<Vec<(usize, Slot)>, LogError> {
+        let disk = self.rig.shared();
+        let failed = |source| LogError::Io {
+            operation: "create",
+            path: DATA.into(),
+            source,
+        };
+        disk.create_dir_all(DATA.as_ref()).map_err(failed)?;
+        disk.sync_dir("".as_ref()).map_err(failed)?;
+        log::remove_leftover_partitions(&disk, DATA.as_ref())?;
+        let mut opened = Vec::new();
+        for shard in 0..SHARDS {
+            let is_known = |number: &usize| {
+                let place = &self.places[*number];
+                place.shard == shard && place.live.is_some()
+            };
+            let known: Vec<usize> = (0..self.places.len()).filter(is_known).collect();
+            let requests = known
+                .iter()
+                .map(|number| self.open_request(*number))
+                .collect();
+            let reply = self.reply(0, Answer::Opened);
+            let step = self.shards[shard].step(self.now_ms, [Event::Open { requests, reply }]);
+            assert!(step.is_ok(), "an open that fails is an answer");
+            let Some(Answer::Opened(slots)) = self.take_answers().remove(&0) else {
+                panic!("EveryRequestIsAnswered: the open of shard {shard} has no answer");
+            };
+            opened.extend(known.into_iter().zip(slots?));
+        }
+        Ok(opened)
+    }
+
+    fn recover_all(&mut self, slots: Vec<(usize, Slot)>, crash: Crash) {
+        for (number, slot) in slots {
+            let live = self.places[number].live.as_mut().expect("it was opened");
+            let view = slot.view();
+            story::tell(format!(
+                "  {slot:?} has {} to {}",
+                view.log_start, view.high_watermark
+            ));
+            let restart = Restart {
+                crash,
+                is_synced: live.outlives() == Crash::PowerCut,
+                may_have_holes: crash == Crash::PowerCut && live.outlives_of_step() == Crash::Kill,
+            };
+            let holes_from = restart.may_have_holes.then(|| live.model.promised(restart));
+            observe_start(live, &view, self.now_ms, holes_from);
+            let lost = live.model.recover(&view, restart, &mut self.dice);
+            self.reached.lost_unacknowledged += lost.len() as u64;
+            live.take_back(lost);
+            if !live.model.has_holes() {
+                check_files(&view);
+            }
+            live.slot = Some(slot);
+        }
+    }
+
+    fn open_request(&self, number: usize) -> OpenRequest {
+        let place = &self.places[number];
+        let live = place.live.as_ref().expect("only known topics are opened");
+        OpenRequest {
+            topic: place.name.clone(),
+            topic_id: live.topic_id,
+            index: 0,
+            directory: place.directory(),
+            settings: live.settings,
+        }
+    }
+
+    pub(super) fn open_event(&mut self, number: usize) -> (Event, Expected) {
+        let requests = vec![self.open_request(number)];
+        let reply = self.reply(self.next_number, Answer::Opened);
+        (
+            Event::Open { requests, reply },
+            Expected::Opened { place: number },
+        )
+    }
+
+    /// Takes a partition that was opened while the broker runs; tells whether that failed.
+    pub(super) fn check_opened(
+        &mut self,
+        number: usize,
+        opened: Result<Vec<Slot>, LogError>,
+    ) -> bool {
+        let slots = match opened {
+            Ok(slots) => slots,
+            Err(error) => {
+                story::tell(format!("  the open fails: {error}"));
+                return true;
+            }
+        };
+        let live = self.places[number].live.as_mut();
+        let live = live.expect("a topic without a partition is not deleted");
+        let slot = slots
+            .into_iter()
+            .next()
+            .expect("one partition was asked for");
+        let view = slot.view();
+        invariant!(
+            NothingInvented,
+            (view.log_start.0, view.high_watermark.0) == (0, 0),
+            "{slot:?} is new and has offsets {} to {}",
+            view.log_start,
+            view.high_watermark
+        );
+        live.slot = Some(slot);
+        false
+    }
+
+    /// What no honest disk does.
+    fn sabotage_files(&mut self) {
+        let directories: Vec<_> = self.places.iter().map(|place| place.directory()).collect();
+        for directory in directories {
+            let disk = self.rig.shared();
+            match self.sabotage {
+                Sabotage::CutOutBatch => cut_out_batch(self.rig.sim(), &directory),
+                Sabotage::LostCheckpoint => {
+                    // There may be none yet.
+                    let _ = disk.remove_file(&directory.join("thalweg.checkpoint"));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Indexes and batches agree.
+pub(crate) fn check_files(view: &log::PartitionView) {
+    let findings = view.verify().expect("the disk is mended");
+    invariant!(
+        RecoveryFindsNoDamage,
+        findings.is_empty(),
+        "the files do not agree: {findings:?}"
+    );
+}
+
+/// Removes the second batch of the first log file of a partition, if there are three.
+pub(crate) fn cut_out_batch(disk: &log::SimDisk, directory: &std::path::Path) {
+    let path = directory.join("00000000000000000000.log");
+    let Some(content) = disk.content(&path) else {
+        return;
+    };
+    let sizes: Vec<usize> = wire::records::scan_batches(&content)
+        .filter_map(|batch| batch.ok().map(|(_, bytes)| bytes.len()))
+        .collect();
+    if let [first, second, _, ..] = sizes.as_slice() {
+        disk.damage(&path, |bytes| {
+            bytes.drain(*first..first + second);
+        });
+    }
+}
