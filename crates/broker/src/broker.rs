@@ -9,29 +9,25 @@ use std::time::Duration;
 
 use broker_state::configs::BrokerConfig;
 use broker_state::fetch_sessions::{FetchSessionLimits, FetchSessions};
-use broker_state::groups::GroupSettings;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use wire::ApiKey;
 
 use crate::api;
-use crate::cluster::{CONSUMER_OFFSETS, Cluster, Topic};
-use crate::controller::{Controller, ControllerHandle, World};
-use crate::coordinator::{Coordinator, CoordinatorHandle, GroupOverview};
+use crate::cluster::Topic;
+use crate::coordinator::GroupOverview;
 use crate::core::Core;
 use crate::data::Data;
 use crate::entropy;
 use crate::error::StartError;
 use crate::listener;
 use crate::metrics::{GroupLag, Metrics, SERIES_CAP, TopicSize};
-use crate::partition::{Owner, Partition};
-use crate::settings::{BrokerSettings, Limits};
-use crate::shard::{self, Event, Fatal, OnFatal, Reply, Shard};
-use crate::sync_pool::SyncPool;
+use crate::owners::{Around, Owners};
+use crate::partition::Partition;
+use crate::settings::BrokerSettings;
+use crate::shard::{Event, Fatal, OnFatal, Reply};
 
-/// Threads that sync files: 128 dirty files took 7.5 ms from 32 threads.
-const SYNC_THREADS: usize = 32;
 /// How long connections may take to finish what they are at when the broker stops.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -127,76 +123,32 @@ impl Broker {
         data.remove_leftovers();
         let config = static_config(&broker_config)?;
 
-        let (failed, failure) = watch::channel(None);
-        let on_fatal: OnFatal = Arc::new(move |fatal| {
-            tracing::error!(error = %fatal, "the broker stops");
-            failed.send_replace(Some(Arc::new(fatal)));
-        });
-        let syncs = Arc::new(SyncPool::new(SYNC_THREADS));
+        let (on_fatal, failure) = failure();
         let keys: Vec<ApiKey> = api::served().iter().map(|api| api.key).collect();
         let metrics = Arc::new(Metrics::new(&keys));
-        let now_ms = clock.now_ms();
-
-        let coordinator = Coordinator::open(
-            &data,
-            group_settings(&config, &limits),
-            Arc::clone(&syncs),
-            now_ms,
-        )?;
-        let mut controller =
-            Controller::open(&data, config, limits.partitions, Arc::clone(&syncs), now_ms)?;
-        controller.ensure_internal_topic(CONSUMER_OFFSETS, entropy, now_ms)?;
-
-        let mut threads = Vec::new();
-        let mut shard_handles = Vec::new();
-        for index in 0..shard_count(shards) {
-            let shard = Shard::new(index, Arc::clone(data.disk()), Arc::clone(&syncs));
-            let name = format!("shard-{index}");
-            let (handle, thread) = shard::spawn(
-                shard,
-                name,
-                clock.clone(),
-                Arc::clone(&metrics),
-                on_fatal.clone(),
-            );
-            shard_handles.push(handle);
-            threads.push(thread);
-        }
-        let cluster = Arc::new(Cluster::default());
-        let coordinator_handle = CoordinatorHandle::new();
-        let offsets = coordinator_partition(&controller, &coordinator);
-        let controller_handle = ControllerHandle::new();
-        let mut world = World {
-            root: data.root().to_owned(),
-            cluster: Arc::clone(&cluster),
-            shards: shard_handles.clone(),
-            coordinator: coordinator_handle.clone(),
-            offsets: Arc::clone(&offsets),
+        let around = Around {
+            data: &data,
+            clock: &clock,
+            metrics: &metrics,
+            on_fatal: &on_fatal,
         };
-        controller.open_all(&mut world)?;
-        threads.push(coordinator.spawn(
-            coordinator_handle.clone(),
-            offsets,
-            clock.clone(),
-            on_fatal.clone(),
-        ));
-        threads.push(controller.spawn(controller_handle.clone(), world, clock.clone(), on_fatal));
+        let owners = Owners::start(around, config, &limits, shard_count(shards), entropy)?;
 
+        let kibibytes = |bytes: usize| Arc::new(Semaphore::new(bytes.div_ceil(1024)));
+        let sessions = FetchSessionLimits {
+            sessions: limits.fetch_sessions,
+            ..FetchSessionLimits::default()
+        };
         let core = Arc::new(Core {
             cluster_id,
             data,
-            cluster,
-            controller: controller_handle,
-            coordinator: coordinator_handle,
-            shards: shard_handles,
-            fetch_sessions: Mutex::new(FetchSessions::new(FetchSessionLimits {
-                sessions: limits.fetch_sessions,
-                ..FetchSessionLimits::default()
-            })),
-            request_memory: Arc::new(Semaphore::new(kibibytes(
-                limits.request_memory_bytes.max(limits.frame_bytes),
-            ))),
-            response_memory: Arc::new(Semaphore::new(kibibytes(limits.response_memory_bytes))),
+            cluster: owners.cluster,
+            controller: owners.controller,
+            coordinator: owners.coordinator,
+            shards: owners.shards,
+            fetch_sessions: Mutex::new(FetchSessions::new(sessions)),
+            request_memory: kibibytes(limits.request_memory_bytes.max(limits.frame_bytes)),
+            response_memory: kibibytes(limits.response_memory_bytes),
             connections: Arc::new(Semaphore::new(limits.connections)),
             limits,
             advertised,
@@ -211,7 +163,7 @@ impl Broker {
         Ok(Self {
             core,
             addresses,
-            threads: Mutex::new(threads),
+            threads: Mutex::new(owners.threads),
             failure,
         })
     }
@@ -354,6 +306,16 @@ impl Drop for Broker {
     }
 }
 
+/// What the owners call when they cannot go on, and where it is seen.
+fn failure() -> (OnFatal, watch::Receiver<Option<Arc<Fatal>>>) {
+    let (failed, failure) = watch::channel(None);
+    let on_fatal = move |fatal| {
+        tracing::error!(error = %fatal, "the broker stops");
+        failed.send_replace(Some(Arc::new(fatal)));
+    };
+    (Arc::new(on_fatal), failure)
+}
+
 /// Anyone who reaches the port may do everything, so it is not offered beyond this machine.
 fn refuse_open_network(listen: &[SocketAddr]) -> Result<(), StartError> {
     match listen
@@ -405,29 +367,6 @@ fn static_config(entries: &BTreeMap<String, String>) -> Result<BrokerConfig, Sta
     })
 }
 
-/// What the broker's configuration says of groups.
-fn group_settings(config: &BrokerConfig, limits: &Limits) -> GroupSettings {
-    let millis = |key: &str| Duration::from_millis(config.integer(key).max(0).unsigned_abs());
-    let count = |key: &str| usize::try_from(config.integer(key)).unwrap_or(usize::MAX);
-    GroupSettings {
-        min_session_timeout: millis("group.min.session.timeout.ms"),
-        max_session_timeout: millis("group.max.session.timeout.ms"),
-        initial_rebalance_delay: millis("group.initial.rebalance.delay.ms"),
-        max_group_size: count("group.max.size"),
-        max_offset_metadata_bytes: count("offset.metadata.max.bytes"),
-        offsets_retention: Duration::from_secs(
-            config
-                .integer("offsets.retention.minutes")
-                .max(0)
-                .unsigned_abs()
-                * 60,
-        ),
-        offsets_retention_check_interval: millis("offsets.retention.check.interval.ms"),
-        max_groups: limits.groups,
-        ..GroupSettings::default()
-    }
-}
-
 fn shard_count(wanted: usize) -> usize {
     if wanted > 0 {
         return wanted;
@@ -436,23 +375,6 @@ fn shard_count(wanted: usize) -> usize {
     std::thread::available_parallelism()
         .map_or(1, |cores| cores.get() / 2)
         .clamp(1, 8)
-}
-
-fn kibibytes(bytes: usize) -> usize {
-    bytes.div_ceil(1024)
-}
-
-/// What clients see of the coordinator's journal.
-fn coordinator_partition(controller: &Controller, coordinator: &Coordinator) -> Arc<Partition> {
-    let id = controller.topic_id(CONSUMER_OFFSETS);
-    let partition = Partition::new(
-        Arc::from(CONSUMER_OFFSETS),
-        id,
-        0,
-        Owner::Coordinator,
-        coordinator.shared_view(),
-    );
-    Arc::new(partition)
 }
 
 /// When the record at `offset` was made; read from its batch.

@@ -17,7 +17,6 @@ use broker_state::topics::{
     AutoTopic, Cluster as ClusterState, ClusterSettings, Command, ConfigResource, MetadataRecord,
     Reply as TopicsReply,
 };
-use parking_lot::{Condvar, Mutex};
 use wire::Uuid;
 
 use crate::clock::Clock;
@@ -25,6 +24,7 @@ use crate::data::Data;
 use crate::entropy;
 use crate::error::StartError;
 use crate::journal::{Entry, Journal};
+use crate::queue::Queue;
 use crate::settings::NODE_ID;
 use crate::shard::{Fatal, OnFatal, Reply};
 use crate::sync_pool::SyncPool;
@@ -62,29 +62,17 @@ enum Event {
 
 /// The way to the controller; clones share one queue, bounded by the memory that requests may hold.
 #[derive(Clone)]
-pub struct ControllerHandle(Arc<Queue>);
-
-#[derive(Default)]
-struct Queue {
-    state: Mutex<QueueState>,
-    filled: Condvar,
-}
-
-#[derive(Default)]
-struct QueueState {
-    events: Vec<Event>,
-    is_closed: bool,
-}
+pub struct ControllerHandle(Arc<Queue<Event>>);
 
 impl ControllerHandle {
     pub fn new() -> Self {
-        Self(Arc::default())
+        Self(Arc::new(Queue::new()))
     }
 
     /// Asks; `None` when the broker is stopping.
     pub async fn ask(&self, command: Command) -> Option<TopicsReply> {
         let (reply, receiver) = Reply::channel();
-        self.send(Event::Command { command, reply });
+        self.0.send(Event::Command { command, reply });
         receiver.await.ok()
     }
 
@@ -104,45 +92,23 @@ impl ControllerHandle {
     /// Settings of topics and of the broker with their origins; empty when the broker is stopping.
     pub async fn describe_configs(&self, queries: Vec<ConfigQuery>) -> Vec<ConfigDescription> {
         let (reply, receiver) = Reply::channel();
-        self.send(Event::DescribeConfigs { queries, reply });
+        self.0.send(Event::DescribeConfigs { queries, reply });
         receiver.await.unwrap_or_default()
     }
 
     /// Ends the thread after what it has been asked so far.
     pub async fn close(&self) {
         let (reply, receiver) = Reply::channel();
-        self.send(Event::Close { reply });
+        self.0.send(Event::Close { reply });
         // An answer that does not come means that the thread has ended already.
         let _ = receiver.await;
     }
 
     /// As `close`, without waiting.
     pub fn close_now(&self) {
-        self.send(Event::Close {
+        self.0.send(Event::Close {
             reply: Reply::ignored(),
         });
-    }
-
-    fn send(&self, event: Event) {
-        let mut state = self.0.state.lock();
-        if !state.is_closed {
-            state.events.push(event);
-            self.0.filled.notify_one();
-        }
-    }
-
-    fn take(&self) -> Vec<Event> {
-        let mut state = self.0.state.lock();
-        if state.events.is_empty() {
-            self.0.filled.wait_for(&mut state, SLEEP);
-        }
-        std::mem::take(&mut state.events)
-    }
-
-    fn end(&self) {
-        let mut state = self.0.state.lock();
-        state.is_closed = true;
-        state.events.clear();
     }
 }
 
@@ -260,7 +226,7 @@ impl Controller {
     ) -> JoinHandle<()> {
         let run = move || {
             if let Err(fatal) = self.run(&handle, world, &clock) {
-                handle.end();
+                handle.0.close();
                 on_fatal(fatal);
             }
         };
@@ -277,7 +243,10 @@ impl Controller {
         clock: &Clock,
     ) -> Result<(), Fatal> {
         loop {
-            let events = handle.take();
+            handle.0.wait(SLEEP);
+            let Some(events) = handle.0.take(Vec::new()) else {
+                return Ok(());
+            };
             let now_ms = clock.now_ms();
             let mut effects = Effects::new();
             let mut closing = None;
@@ -297,7 +266,7 @@ impl Controller {
             }
             self.settle(effects, now_ms, &mut world)?;
             if let Some(reply) = closing {
-                handle.end();
+                handle.0.close();
                 self.journal.close().map_err(fatal)?;
                 reply.deliver(());
                 return Ok(());

@@ -10,7 +10,6 @@ use broker_state::groups::{
     Command, GroupSettings, Groups, ListFilter, Record, Reply as GroupReply, TopicName,
 };
 use broker_state::step::{Effects, Millis, RequestId};
-use parking_lot::{Condvar, Mutex};
 use wire::Uuid;
 
 use crate::clock::Clock;
@@ -18,6 +17,7 @@ use crate::data::Data;
 use crate::error::StartError;
 use crate::journal::{Entry, Journal};
 use crate::partition::Partition;
+use crate::queue::Queue;
 use crate::shard::{Fatal, OnFatal, Reply};
 use crate::sync_pool::SyncPool;
 
@@ -53,29 +53,17 @@ pub struct GroupOverview {
 
 /// The way to the coordinator; clones share one queue, bounded by the memory that requests may hold.
 #[derive(Clone)]
-pub struct CoordinatorHandle(Arc<Queue>);
-
-#[derive(Default)]
-struct Queue {
-    state: Mutex<QueueState>,
-    filled: Condvar,
-}
-
-#[derive(Default)]
-struct QueueState {
-    events: Vec<Event>,
-    is_closed: bool,
-}
+pub struct CoordinatorHandle(Arc<Queue<Event>>);
 
 impl CoordinatorHandle {
     pub fn new() -> Self {
-        Self(Arc::default())
+        Self(Arc::new(Queue::new()))
     }
 
     /// Asks; `None` when the broker is stopping.
     pub async fn ask(&self, command: Command) -> Option<GroupReply> {
         let (reply, receiver) = Reply::channel();
-        self.send(Event::Command {
+        self.0.send(Event::Command {
             command: Box::new(command),
             reply,
         });
@@ -84,51 +72,29 @@ impl CoordinatorHandle {
 
     /// Drops the offsets of topics that are gone.
     pub fn topics_deleted(&self, topics: Vec<(TopicName, Uuid)>) {
-        self.send(Event::TopicsDeleted { topics });
+        self.0.send(Event::TopicsDeleted { topics });
     }
 
     /// What groups there are and how far they have come; empty when the broker is stopping.
     pub async fn inspect(&self) -> Vec<GroupOverview> {
         let (reply, receiver) = Reply::channel();
-        self.send(Event::Inspect { reply });
+        self.0.send(Event::Inspect { reply });
         receiver.await.unwrap_or_default()
     }
 
     /// Ends the thread after what it has been asked so far.
     pub async fn close(&self) {
         let (reply, receiver) = Reply::channel();
-        self.send(Event::Close { reply });
+        self.0.send(Event::Close { reply });
         // An answer that does not come means that the thread has ended already.
         let _ = receiver.await;
     }
 
     /// As `close`, without waiting.
     pub fn close_now(&self) {
-        self.send(Event::Close {
+        self.0.send(Event::Close {
             reply: Reply::ignored(),
         });
-    }
-
-    fn send(&self, event: Event) {
-        let mut state = self.0.state.lock();
-        if !state.is_closed {
-            state.events.push(event);
-            self.0.filled.notify_one();
-        }
-    }
-
-    fn take(&self, sleep: Duration) -> Vec<Event> {
-        let mut state = self.0.state.lock();
-        if state.events.is_empty() && !sleep.is_zero() {
-            self.0.filled.wait_for(&mut state, sleep);
-        }
-        std::mem::take(&mut state.events)
-    }
-
-    fn end(&self) {
-        let mut state = self.0.state.lock();
-        state.is_closed = true;
-        state.events.clear();
     }
 }
 
@@ -185,7 +151,7 @@ impl Coordinator {
     ) -> JoinHandle<()> {
         let run = move || {
             if let Err(fatal) = self.run(&handle, &partition, &clock) {
-                handle.end();
+                handle.0.close();
                 on_fatal(fatal);
             }
         };
@@ -202,7 +168,10 @@ impl Coordinator {
         clock: &Clock,
     ) -> Result<(), Fatal> {
         loop {
-            let events = handle.take(self.sleep(clock.now_ms()));
+            handle.0.wait(self.sleep(clock.now_ms()));
+            let Some(events) = handle.0.take(Vec::new()) else {
+                return Ok(());
+            };
             let now_ms = clock.now_ms();
             let mut effects = Effects::new();
             let mut closing = None;
@@ -212,7 +181,7 @@ impl Coordinator {
             self.groups.tick(Millis(now_ms), &mut effects);
             self.settle(effects, now_ms, partition)?;
             if let Some(reply) = closing {
-                handle.end();
+                handle.0.close();
                 self.journal.close().map_err(fatal)?;
                 reply.deliver(());
                 return Ok(());

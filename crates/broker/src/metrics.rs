@@ -175,34 +175,7 @@ impl Metrics {
             "Batches that one step made durable together",
             self.step_batches.clone(),
         );
-        let scraped = &self.scraped;
-        registry.register_with_unit(
-            "topic_log",
-            "Bytes of a topic on the disk",
-            Unit::Bytes,
-            scraped.topic_bytes.clone(),
-        );
-        registry.register(
-            "topic_partitions",
-            "Partitions of a topic",
-            scraped.topic_partitions.clone(),
-        );
-        registry.register(
-            "group_lag_records",
-            "Records that a group has not read yet",
-            scraped.lag_records.clone(),
-        );
-        registry.register_with_unit(
-            "group_lag",
-            "Age of the oldest record that a group has not read",
-            Unit::Seconds,
-            scraped.lag_seconds.clone(),
-        );
-        registry.register(
-            "series_left_out",
-            "Topics and groups beyond the cap on series",
-            scraped.series_left_out.clone(),
-        );
+        self.scraped.register(registry);
         let build = Family::<Labels<1>, Gauge>::default();
         build
             .get_or_create(&Labels([("version", Arc::from(env!("CARGO_PKG_VERSION")))]))
@@ -242,6 +215,36 @@ impl Metrics {
 }
 
 impl Scraped {
+    fn register(&self, registry: &mut Registry) {
+        registry.register_with_unit(
+            "topic_log",
+            "Bytes of a topic on the disk",
+            Unit::Bytes,
+            self.topic_bytes.clone(),
+        );
+        registry.register(
+            "topic_partitions",
+            "Partitions of a topic",
+            self.topic_partitions.clone(),
+        );
+        registry.register(
+            "group_lag_records",
+            "Records that a group has not read yet",
+            self.lag_records.clone(),
+        );
+        registry.register_with_unit(
+            "group_lag",
+            "Age of the oldest record that a group has not read",
+            Unit::Seconds,
+            self.lag_seconds.clone(),
+        );
+        registry.register(
+            "series_left_out",
+            "Topics and groups beyond the cap on series",
+            self.series_left_out.clone(),
+        );
+    }
+
     fn set(&self, topics: &[TopicSize], lags: &[GroupLag]) {
         self.topic_bytes.clear();
         self.topic_partitions.clear();

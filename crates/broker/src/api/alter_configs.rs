@@ -1,7 +1,7 @@
 //! AlterConfigs, key 33, v0–2: replaces all settings of topics and of the broker; older clients know only this.
 //! v2 flexible. Rules: broker_state::topics.
 
-use broker_state::topics::{Command, ConfigReplacement, ConfigResource, Reply};
+use broker_state::topics::{Command, ConfigAlteration, ConfigReplacement, ConfigResource, Reply};
 use wire::alter_configs::{Request, Resource, ResourceResponse, Response};
 use wire::{ApiKey, ErrorCode};
 
@@ -19,35 +19,61 @@ pub async fn handle(
         resources: request.resources.iter().map(replacement).collect(),
         validate_only: request.validate_only,
     };
-    let respond =
-        |resource: ConfigResource, error: ErrorCode, message: Option<String>| ResourceResponse {
-            error_code: error.code(),
-            error_message: message.map(Into::into),
-            resource_type: resource.resource_type,
-            resource_name: resource.name.into(),
-        };
-    let responses = match connection.core.controller.ask(command).await {
+    let resources = request.resources.iter().map(resource).collect();
+    let altered = alter(connection, command, resources).await;
+    let responses = altered.into_iter().map(|altered| ResourceResponse {
+        error_code: altered.error.code(),
+        error_message: altered.message.map(Into::into),
+        resource_type: altered.resource.resource_type,
+        resource_name: altered.resource.name.into(),
+    });
+    Response {
+        responses: responses.collect(),
+        ..Response::default()
+    }
+}
+
+/// What became of the settings of one resource.
+pub struct Altered {
+    pub resource: ConfigResource,
+    pub error: ErrorCode,
+    pub message: Option<String>,
+}
+
+/// Has the controller change settings, in whichever of the two ways `command` says.
+pub async fn alter(
+    connection: &Connection,
+    command: Command,
+    resources: Vec<ConfigResource>,
+) -> Vec<Altered> {
+    match connection.core.controller.ask(command).await {
         Some(Reply::ConfigsAltered(altered)) => altered
             .into_iter()
-            .map(|altered| match altered.result {
-                Ok(()) => respond(altered.resource, ErrorCode::None, None),
-                Err(refusal) => respond(altered.resource, refusal.error, Some(refusal.message)),
+            .map(|ConfigAlteration { resource, result }| match result {
+                Ok(()) => Altered {
+                    resource,
+                    error: ErrorCode::None,
+                    message: None,
+                },
+                Err(refusal) => Altered {
+                    resource,
+                    error: refusal.error,
+                    message: Some(refusal.message),
+                },
             })
             .collect(),
         _ => {
-            let unavailable = |r: &Resource<'_>| {
-                respond(
-                    resource(r),
-                    ErrorCode::NotController,
-                    Some("the broker is stopping".to_owned()),
-                )
-            };
-            request.resources.iter().map(unavailable).collect()
+            let message = || Some("the broker is stopping".to_owned());
+            let error = ErrorCode::NotController;
+            resources
+                .into_iter()
+                .map(|resource| Altered {
+                    resource,
+                    error,
+                    message: message(),
+                })
+                .collect()
         }
-    };
-    Response {
-        responses,
-        ..Response::default()
     }
 }
 

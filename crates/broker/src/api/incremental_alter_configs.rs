@@ -1,9 +1,9 @@
 //! IncrementalAlterConfigs, key 44, v0–1: sets, removes, appends to and subtracts from single settings (KIP-339).
 //! v1 flexible. Rules: broker_state::topics.
 
-use broker_state::topics::{Command, ConfigChange, ConfigOperation, ConfigResource, Reply};
+use broker_state::topics::{Command, ConfigChange, ConfigOperation, ConfigResource};
+use wire::ApiKey;
 use wire::incremental_alter_configs::{Request, Resource, ResourceResponse, Response};
-use wire::{ApiKey, ErrorCode};
 
 use super::{Api, Call};
 use crate::connection::Connection;
@@ -19,34 +19,16 @@ pub async fn handle(
         resources: request.resources.iter().map(change).collect(),
         validate_only: request.validate_only,
     };
-    let respond =
-        |resource: ConfigResource, error: ErrorCode, message: Option<String>| ResourceResponse {
-            error_code: error.code(),
-            error_message: message.map(Into::into),
-            resource_type: resource.resource_type,
-            resource_name: resource.name.into(),
-        };
-    let responses = match connection.core.controller.ask(command).await {
-        Some(Reply::ConfigsAltered(altered)) => altered
-            .into_iter()
-            .map(|altered| match altered.result {
-                Ok(()) => respond(altered.resource, ErrorCode::None, None),
-                Err(refusal) => respond(altered.resource, refusal.error, Some(refusal.message)),
-            })
-            .collect(),
-        _ => {
-            let unavailable = |r: &Resource<'_>| {
-                respond(
-                    resource(r),
-                    ErrorCode::NotController,
-                    Some("the broker is stopping".to_owned()),
-                )
-            };
-            request.resources.iter().map(unavailable).collect()
-        }
-    };
+    let resources = request.resources.iter().map(resource).collect();
+    let altered = super::alter_configs::alter(connection, command, resources).await;
+    let responses = altered.into_iter().map(|altered| ResourceResponse {
+        error_code: altered.error.code(),
+        error_message: altered.message.map(Into::into),
+        resource_type: altered.resource.resource_type,
+        resource_name: altered.resource.name.into(),
+    });
     Response {
-        responses,
+        responses: responses.collect(),
         ..Response::default()
     }
 }

@@ -12,6 +12,7 @@ use super::event::Event;
 use super::step::{Checkpointing, Completed, Fatal, Shard};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
+use crate::queue::Queue;
 
 /// The longest time between two ticks.
 const TICK: Duration = Duration::from_millis(250);
@@ -20,9 +21,6 @@ const TICK: Duration = Duration::from_millis(250);
 pub type OnFatal = Arc<dyn Fn(Fatal) + Send + Sync>;
 
 /// The way to a shard; clones share one queue.
-///
-/// The queue is bounded by the memory that requests may hold (`Limits::request_memory_bytes`): each event
-/// belongs to a request that is still being worked on.
 #[derive(Clone)]
 pub struct ShardHandle(Arc<Running>);
 
@@ -30,30 +28,16 @@ pub struct ShardHandle(Arc<Running>);
 /// from the queue, so events are worked on in the order in which they were sent.
 struct Running {
     shard: Mutex<Shard>,
-    queue: Mutex<Queue>,
-    filled: Condvar,
+    queue: Queue<Event>,
     clock: Clock,
     metrics: Arc<Metrics>,
     on_fatal: OnFatal,
 }
 
-#[derive(Default)]
-struct Queue {
-    events: Vec<Event>,
-    is_closed: bool,
-}
-
 impl ShardHandle {
     /// Hands `event` over; after the shard has ended it is dropped, and with it its reply.
     pub fn send(&self, event: Event) {
-        let mut queue = self.0.queue.lock();
-        if queue.is_closed {
-            return;
-        }
-        queue.events.push(event);
-        if queue.events.len() == 1 {
-            self.0.filled.notify_one();
-        }
+        self.0.queue.send(event);
     }
 
     /// As `send`, but steps on this thread when the shard has nothing else to do: two thread switches less.
@@ -63,11 +47,7 @@ impl ShardHandle {
         let Some(shard) = self.0.shard.try_lock() else {
             return self.send(event);
         };
-        let is_idle = {
-            let queue = self.0.queue.lock();
-            queue.events.is_empty() && !queue.is_closed
-        };
-        if !is_idle {
+        if !self.0.queue.is_idle() {
             return self.send(event);
         }
         // An append leaves nothing to do in the background.
@@ -88,39 +68,21 @@ impl Running {
                 Some(completed)
             }
             Err(fatal) => {
-                self.close();
+                self.queue.close();
                 (self.on_fatal)(fatal);
                 None
             }
         }
     }
 
-    fn wait_for_events(&self) {
-        let mut queue = self.queue.lock();
-        if queue.events.is_empty() && !queue.is_closed {
-            self.filled.wait_for(&mut queue, TICK);
-        }
-    }
-
-    fn close(&self) {
-        let mut queue = self.queue.lock();
-        queue.is_closed = true;
-        queue.events.clear();
-        self.filled.notify_one();
-    }
-
     fn run(&self, mut background: Background) {
         let mut ticked_at = self.clock.now_ms();
         let mut spare = Vec::new();
         loop {
-            self.wait_for_events();
+            self.queue.wait(TICK);
             let shard = self.shard.lock();
-            let mut events = {
-                let mut queue = self.queue.lock();
-                if queue.is_closed {
-                    return;
-                }
-                std::mem::replace(&mut queue.events, spare)
+            let Some(mut events) = self.queue.take(spare) else {
+                return;
             };
             let now_ms = self.clock.now_ms();
             if now_ms - ticked_at >= TICK.as_millis() as i64 {
@@ -133,7 +95,7 @@ impl Running {
             let is_closed = completed.is_closed;
             background.start(completed);
             if is_closed {
-                return self.close();
+                return self.queue.close();
             }
             spare = events;
         }
@@ -150,8 +112,7 @@ pub fn spawn(
 ) -> (ShardHandle, JoinHandle<()>) {
     let running = Arc::new(Running {
         shard: Mutex::new(shard),
-        queue: Mutex::default(),
-        filled: Condvar::new(),
+        queue: Queue::new(),
         clock,
         metrics,
         on_fatal: Arc::clone(&on_fatal),
