@@ -49,8 +49,9 @@ fn counts(scenarios: &[ScenarioResult]) -> String {
 
 fn segments_line(findings: &Findings) -> String {
     format!(
-        "{} segments and {} indexes, {} errors",
+        "{} segments with {} records and {} indexes, {} errors",
         findings.segments,
+        findings.records,
         findings.indexes,
         findings.errors.len()
     )
