@@ -2,7 +2,8 @@
 
 mod common;
 
-use std::net::TcpListener;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 
 use common::{Server, run, thalweg};
 use rustix::process::Signal;
@@ -49,6 +50,24 @@ fn both_signals_drain_and_exit_0() {
         let (status, _) = server.stop_by(signal);
         assert_eq!(status.code(), Some(0), "{signal:?}");
     }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut server = Server::start();
+    let address = server.ready["http"]
+        .as_str()
+        .expect("the HTTP address")
+        .replace("http://", "");
+    // Half a request: the first signal waits for the other half.
+    let mut half = TcpStream::connect(address).expect("HTTP listens");
+    half.write_all(b"GET /livez HTTP/1.1\r\n")
+        .expect("a request can be begun");
+    // Accepted after the half, so the half is there too.
+    assert_eq!(server.get("/livez").0, 200);
+    server.signal(Signal::TERM);
+    server.hear_stopping();
+    assert_eq!(server.stop_by(Signal::TERM).0.code(), Some(130));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -56,6 +56,7 @@ pub fn run(command: &mut Command, input: &str) -> Ended {
 pub struct Server {
     child: Child,
     stdout: BufReader<ChildStdout>,
+    stderr: BufReader<ChildStderr>,
     pub ready: Value,
 }
 
@@ -79,17 +80,24 @@ impl Server {
             .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("the binary was built for this test");
+        let mut stderr = BufReader::new(child.stderr.take().expect("standard error is piped"));
         let mut stdout = BufReader::new(child.stdout.take().expect("standard output is piped"));
         let mut line = String::new();
         stdout
             .read_line(&mut line)
             .expect("standard output can be read");
-        let ready = serde_json::from_str(&line).expect("the first line is JSON");
+        let ready = serde_json::from_str(&line).unwrap_or_else(|_| {
+            let mut reason = String::new();
+            let _ = stderr.read_to_string(&mut reason);
+            panic!("it did not start: {reason}");
+        });
         Server {
             child,
             stdout,
+            stderr,
             ready,
         }
     }
@@ -131,6 +139,19 @@ impl Server {
         let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
         let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
         (status.expect("a status line"), body.to_owned())
+    }
+
+    /// Waits until it says that it is stopping.
+    pub fn hear_stopping(&mut self) {
+        let mut line = String::new();
+        while !line.starts_with("stopping") {
+            line.clear();
+            let read = self
+                .stderr
+                .read_line(&mut line)
+                .expect("standard error can be read");
+            assert!(read > 0, "it ended without a word");
+        }
     }
 
     pub fn signal(&self, signal: Signal) {
