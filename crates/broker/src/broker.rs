@@ -21,6 +21,7 @@ use crate::core::Core;
 use crate::data::Data;
 use crate::entropy;
 use crate::error::StartError;
+use crate::keeper::Keeper;
 use crate::listener;
 use crate::metrics::{GroupLag, Metrics, SERIES_CAP, TopicSize};
 use crate::owners::{Around, Owners};
@@ -126,11 +127,12 @@ impl Broker {
         let (on_fatal, failure) = failure();
         let keys: Vec<ApiKey> = api::served().iter().map(|api| api.key).collect();
         let metrics = Arc::new(Metrics::new(&keys));
+        let keeper = Keeper::new(data.lock(), on_fatal);
         let around = Around {
             data: &data,
             clock: &clock,
             metrics: &metrics,
-            on_fatal: &on_fatal,
+            keeper: &keeper,
         };
         let owners = Owners::start(around, config, &limits, shard_count(shards), entropy)?;
 

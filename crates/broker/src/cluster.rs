@@ -57,10 +57,16 @@ impl ClusterImage {
         self.by_name.insert(Arc::clone(&topic.name), topic);
     }
 
-    pub fn remove(&mut self, name: &str) -> Option<Arc<Topic>> {
-        let topic = self.by_name.remove(name)?;
+    /// Takes out `topic`, and not another one that has its name by now.
+    pub fn remove(&mut self, topic: &Topic) {
         self.by_id.remove(&topic.id);
-        Some(topic)
+        if self
+            .by_name
+            .get(&topic.name)
+            .is_some_and(|found| found.id == topic.id)
+        {
+            self.by_name.remove(&topic.name);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::net::TcpStream;
@@ -29,6 +29,9 @@ pub struct Connection {
     pub local: SocketAddr,
     pub core: Arc<Core>,
 }
+
+/// How long a request may go on once the broker stops.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// A produce request whose answer is still to come.
 struct Waiting {
@@ -84,9 +87,14 @@ impl Connection {
         let mut frames = Frames::new(self);
         let mut waiting: VecDeque<Waiting> = VecDeque::new();
         let mut stopped = std::pin::pin!(self.core.stopped());
+        let mut is_stopping = false;
         loop {
             let is_idle = waiting.is_empty();
-            let may_read = waiting.len() < self.core.limits.in_flight_per_connection;
+            if is_stopping && is_idle {
+                return Ok(());
+            }
+            let may_read =
+                !is_stopping && waiting.len() < self.core.limits.in_flight_per_connection;
             tokio::select! {
                 biased;
                 ready = first_ready(&mut waiting), if !is_idle => {
@@ -99,7 +107,7 @@ impl Connection {
                     let Some(frame) = frame? else { return Ok(()) };
                     self.take(frame, &mut waiting).await?;
                 }
-                () = &mut stopped, if is_idle => return Ok(()),
+                () = &mut stopped, if !is_stopping => is_stopping = true,
             }
         }
     }
@@ -128,14 +136,22 @@ impl Connection {
         }
         self.write(&answers).await?;
         let key = call.header.api_key;
-        let answer = Box::pin(api::dispatch(self, &call))
-            .await
-            .map_err(End::Malformed)?;
+        let answer = tokio::select! {
+            answer = Box::pin(api::dispatch(self, &call)) => answer.map_err(End::Malformed)?,
+            // A join that waits for others would hold the end up.
+            () = self.grace_is_over() => return Err(End::Closed),
+        };
         self.write(&[answer]).await?;
         if let Ok(key) = ApiKey::try_from(key) {
             self.core.metrics.request(key, started.elapsed());
         }
         Ok(())
+    }
+
+    /// Ends some time after the broker has begun to stop.
+    async fn grace_is_over(&self) {
+        self.core.stopped().await;
+        tokio::time::sleep(GRACE).await;
     }
 
     /// Adds the answers of all produce requests at the front that are done.

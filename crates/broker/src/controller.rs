@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use broker_state::configs::BrokerConfig;
@@ -24,9 +24,10 @@ use crate::data::Data;
 use crate::entropy;
 use crate::error::StartError;
 use crate::journal::{Entry, Journal};
+use crate::keeper::Keeper;
 use crate::queue::Queue;
 use crate::settings::NODE_ID;
-use crate::shard::{Fatal, OnFatal, Reply};
+use crate::shard::{Fatal, Reply};
 use crate::sync_pool::SyncPool;
 
 mod world;
@@ -222,18 +223,16 @@ impl Controller {
         handle: ControllerHandle,
         world: World,
         clock: Clock,
-        on_fatal: OnFatal,
+        keeper: Keeper,
     ) -> JoinHandle<()> {
+        let failing = keeper.clone();
         let run = move || {
             if let Err(fatal) = self.run(&handle, world, &clock) {
                 handle.0.close();
-                on_fatal(fatal);
+                failing.fail(fatal);
             }
         };
-        thread::Builder::new()
-            .name("controller".to_owned())
-            .spawn(run)
-            .expect("the system starts a thread")
+        keeper.spawn("controller", run)
     }
 
     fn run(
@@ -250,6 +249,7 @@ impl Controller {
             let now_ms = clock.now_ms();
             let mut effects = Effects::new();
             let mut closing = None;
+            let mut described = Vec::new();
             for event in events {
                 match event {
                     Event::Command { command, reply } => {
@@ -259,12 +259,17 @@ impl Controller {
                         self.state.handle(request, command, &mut effects);
                     }
                     Event::DescribeConfigs { queries, reply } => {
-                        reply.deliver(queries.iter().map(|query| self.describe(query)).collect())
+                        let answer = queries.iter().map(|query| self.describe(query)).collect();
+                        described.push((reply, answer));
                     }
                     Event::Close { reply } => closing = Some(reply),
                 }
             }
             self.settle(effects, now_ms, &mut world)?;
+            // What they tell is durable only now.
+            described
+                .into_iter()
+                .for_each(|(reply, answer)| reply.deliver(answer));
             if let Some(reply) = closing {
                 handle.0.close();
                 self.journal.close().map_err(fatal)?;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use broker_state::groups::{
@@ -16,9 +16,10 @@ use crate::clock::Clock;
 use crate::data::Data;
 use crate::error::StartError;
 use crate::journal::{Entry, Journal};
+use crate::keeper::Keeper;
 use crate::partition::Partition;
 use crate::queue::Queue;
-use crate::shard::{Fatal, OnFatal, Reply};
+use crate::shard::{Fatal, Reply};
 use crate::sync_pool::SyncPool;
 
 /// The longest the thread sleeps when no deadline is near.
@@ -147,18 +148,16 @@ impl Coordinator {
         handle: CoordinatorHandle,
         partition: Arc<Partition>,
         clock: Clock,
-        on_fatal: OnFatal,
+        keeper: Keeper,
     ) -> JoinHandle<()> {
+        let failing = keeper.clone();
         let run = move || {
             if let Err(fatal) = self.run(&handle, &partition, &clock) {
                 handle.0.close();
-                on_fatal(fatal);
+                failing.fail(fatal);
             }
         };
-        thread::Builder::new()
-            .name("coordinator".to_owned())
-            .spawn(run)
-            .expect("the system starts a thread")
+        keeper.spawn("coordinator", run)
     }
 
     fn run(

@@ -19,12 +19,12 @@ use rustix::fs::FlockOperation;
 use crate::error::StartError;
 use crate::settings::Storage;
 
-/// An open data directory; the lock is let go when it is dropped.
+/// An open data directory. It stays locked until this and every thread that keeps the lock have ended.
 pub struct Data {
     disk: Arc<dyn Disk>,
     root: PathBuf,
     is_in_memory: bool,
-    _lock: Option<File>,
+    lock: Option<Arc<File>>,
 }
 
 impl Data {
@@ -38,7 +38,7 @@ impl Data {
                 disk: disk.unwrap_or_else(|| Arc::new(MemoryDisk::default())),
                 root: PathBuf::from("/memory"),
                 is_in_memory: true,
-                _lock: None,
+                lock: None,
             }),
             Storage::Directory(root) => {
                 let failed = |source| StartError::DataDirectory {
@@ -53,10 +53,15 @@ impl Data {
                     disk,
                     root,
                     is_in_memory: false,
-                    _lock: Some(lock),
+                    lock: Some(Arc::new(lock)),
                 })
             }
         }
+    }
+
+    /// The lock on the directory, for those who must keep it; none in memory.
+    pub fn lock(&self) -> Option<Arc<File>> {
+        self.lock.clone()
     }
 
     pub fn disk(&self) -> &Arc<dyn Disk> {

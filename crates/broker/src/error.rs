@@ -44,7 +44,7 @@ impl StartError {
         let what = what.to_owned();
         match error {
             ReplayError::Log(source) => Self::Log { what, source },
-            ReplayError::Record { .. } => Self::State {
+            ReplayError::Record { .. } | ReplayError::Lost { .. } => Self::State {
                 what,
                 reason: error.to_string(),
             },

@@ -38,6 +38,11 @@ pub type Entry = (Option<Vec<u8>>, Option<Vec<u8>>);
 pub enum ReplayError {
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error(
+        "it ends at offset {found}, and {expected} had been written and synced: the disk or somebody lost the rest; \
+         restore the directory from a backup, or move it away to begin without what it says"
+    )]
+    Lost { found: Offset, expected: Offset },
     #[error("the record at offset {offset}: {reason}")]
     Record { offset: i64, reason: String },
 }
@@ -71,6 +76,10 @@ impl Journal {
             PartitionLog::open(disk, directory.clone(), settings, now_ms, &mut |_| ())?;
         if recovery.truncated_bytes > 0 {
             tracing::warn!(directory = %directory.display(), bytes = recovery.truncated_bytes, "cut an incomplete batch off the end of the journal");
+        }
+        if let Some(lost) = &recovery.lost {
+            let (found, expected) = (log.end_offset(), lost.expected_end);
+            return Err(ReplayError::Lost { found, expected });
         }
         let mut journal = Self {
             log,

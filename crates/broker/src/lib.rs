@@ -19,6 +19,7 @@ mod data;
 mod entropy;
 mod error;
 mod journal;
+mod keeper;
 mod listener;
 mod metrics;
 mod owners;

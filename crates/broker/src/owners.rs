@@ -13,10 +13,11 @@ use crate::controller::{Controller, ControllerHandle, World};
 use crate::coordinator::{Coordinator, CoordinatorHandle};
 use crate::data::Data;
 use crate::error::StartError;
+use crate::keeper::Keeper;
 use crate::metrics::Metrics;
 use crate::partition::{Owner, Partition};
 use crate::settings::Limits;
-use crate::shard::{self, Event, OnFatal, Reply, Shard, ShardHandle};
+use crate::shard::{self, Event, Reply, Shard, ShardHandle};
 use crate::sync_pool::SyncPool;
 
 /// Threads that sync files: 128 dirty files took 7.5 ms from 32 threads.
@@ -28,7 +29,7 @@ pub struct Around<'a> {
     pub data: &'a Data,
     pub clock: &'a Clock,
     pub metrics: &'a Arc<Metrics>,
-    pub on_fatal: &'a OnFatal,
+    pub keeper: &'a Keeper,
 }
 
 /// The running owners, with the image that they publish.
@@ -72,10 +73,11 @@ impl Owners {
         };
         if let Err(error) = controller.open_all(&mut world) {
             for shard in &shards {
-                shard.send(Event::Close {
-                    reply: Reply::ignored(),
-                });
+                let reply = Reply::ignored();
+                shard.send(Event::Close { reply });
             }
+            // A shard that fails while it closes has told why.
+            threads.into_iter().for_each(|thread| drop(thread.join()));
             return Err(error);
         }
         let owners = Self {
@@ -86,9 +88,9 @@ impl Owners {
             threads: Vec::new(),
         };
         let (handle, offsets) = (owners.coordinator.clone(), Arc::clone(&world.offsets));
-        threads.push(coordinator.spawn(handle, offsets, clock.clone(), around.on_fatal.clone()));
+        threads.push(coordinator.spawn(handle, offsets, clock.clone(), around.keeper.clone()));
         let handle = owners.controller.clone();
-        threads.push(controller.spawn(handle, world, clock.clone(), around.on_fatal.clone()));
+        threads.push(controller.spawn(handle, world, clock.clone(), around.keeper.clone()));
         Ok(Self { threads, ..owners })
     }
 }
@@ -101,8 +103,13 @@ fn start_shards(
     let start = |index| {
         let shard = Shard::new(index, Arc::clone(around.data.disk()), Arc::clone(syncs));
         let (clock, metrics) = (around.clock.clone(), Arc::clone(around.metrics));
-        let name = format!("shard-{index}");
-        shard::spawn(shard, name, clock, metrics, around.on_fatal.clone())
+        shard::spawn(
+            shard,
+            &format!("shard-{index}"),
+            clock,
+            metrics,
+            around.keeper.clone(),
+        )
     };
     (0..count).map(start).unzip()
 }
@@ -115,7 +122,7 @@ fn group_settings(config: &BrokerConfig, limits: &Limits) -> GroupSettings {
         min_session_timeout: millis("group.min.session.timeout.ms"),
         max_session_timeout: millis("group.max.session.timeout.ms"),
         initial_rebalance_delay: millis("group.initial.rebalance.delay.ms"),
-        max_group_size: count("group.max.size"),
+        max_group_size: count("group.max.size").min(GroupSettings::default().max_group_size),
         max_offset_metadata_bytes: count("offset.metadata.max.bytes"),
         offsets_retention: Duration::from_secs(
             config

@@ -67,11 +67,18 @@ impl SyncPool {
         }
         drop(done);
         let mut first_failure = files[0].sync().err().map(|error| (0, error));
+        let mut answered = 1;
         for (index, result) in results {
+            answered += 1;
             if let Err(error) = result {
                 first_failure.get_or_insert((index, error));
             }
         }
+        assert_eq!(
+            answered,
+            files.len(),
+            "AckedIsDurable: every file was synced"
+        );
         first_failure.map_or(Ok(()), Err)
     }
 

@@ -196,3 +196,43 @@ async fn an_offset_outside_of_the_log_is_refused() {
         ErrorCode::OffsetOutOfRange.code()
     );
 }
+
+#[tokio::test]
+async fn a_fetch_keeps_to_its_size_also_after_a_restart() {
+    use wire::fetch::{FetchPartition, FetchTopic, Request, Response};
+    let directory = tempfile::tempdir().expect("a directory");
+    let (broker, mut client) = start_on(directory.path()).await;
+    client.create_topic("orders", 8, &[]).await;
+    let batch = batch(&["x".repeat(9_000).as_str()]);
+    for number in 0..160 {
+        client.produce("orders", number % 8, &batch).await;
+    }
+    drop(client);
+    broker.shutdown().await;
+    drop(broker);
+    let (_broker, mut client) = start_on(directory.path()).await;
+    let wanted = |partition| FetchPartition {
+        partition,
+        fetch_offset: 3,
+        partition_max_bytes: 1 << 20,
+        ..Default::default()
+    };
+    let topics = vec![FetchTopic {
+        topic: "orders",
+        partitions: (0..8).map(wanted).collect(),
+        ..Default::default()
+    }];
+    let request = Request {
+        max_bytes: 100_000,
+        topics,
+        ..Default::default()
+    };
+    let reply = client.call(11, &request).await;
+    let response: Response<'_> = reply.read();
+    let bytes: usize = response.responses[0]
+        .partitions
+        .iter()
+        .map(|partition| partition.records.len())
+        .sum();
+    assert!((9_000..=110_000).contains(&bytes), "{bytes} bytes");
+}

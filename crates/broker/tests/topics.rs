@@ -243,3 +243,78 @@ async fn a_broker_setting_that_is_not_known_is_refused_at_the_start() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn deleted_and_created_in_one_breath_a_topic_is_there() {
+    let (broker, mut client) = start(Storage::Memory).await;
+    for turn in 0..20 {
+        client.create_topic("orders", 1, &[]).await;
+        client.produce("orders", 0, &batch(&["old"])).await;
+        let mut other = Client::connect(broker.kafka_addresses()[0]).await;
+        let delete = wire::delete_topics::Request {
+            topic_names: vec!["orders"],
+            ..Default::default()
+        };
+        // Without waiting in between, so that the controller finds both in its queue.
+        client.send(5, &delete).await;
+        let created = loop {
+            let error = try_create(&mut other).await;
+            if error != ErrorCode::TopicAlreadyExists.code() {
+                break error;
+            }
+        };
+        assert_eq!(created, 0);
+        client.receive(5).await.expect("the deletion is answered");
+        assert_eq!(
+            client.produce("orders", 0, &batch(&["new"])).await,
+            (ErrorCode::None, 0),
+            "turn {turn}"
+        );
+        assert_eq!(client.fetch("orders", 0, 0).await, ["new"]);
+        client.call(5, &delete).await;
+    }
+}
+
+async fn try_create(client: &mut Client) -> i16 {
+    use wire::create_topics::{CreatableTopic, Request, Response};
+    let topic = CreatableTopic {
+        name: "orders",
+        num_partitions: 1,
+        replication_factor: -1,
+        ..Default::default()
+    };
+    let reply = client
+        .call(
+            7,
+            &Request {
+                topics: vec![topic],
+                ..Default::default()
+            },
+        )
+        .await;
+    reply.read::<Response<'_>>().topics[0].error_code
+}
+
+#[tokio::test]
+async fn a_topic_that_wants_more_replicas_than_there_are_refuses_acks_all() {
+    let (_broker, mut client) = start(Storage::Memory).await;
+    client
+        .create_topic("orders", 1, &[("min.insync.replicas", "2")])
+        .await;
+    assert_eq!(
+        client.produce("orders", 0, &batch(&["a"])).await.0,
+        ErrorCode::NotEnoughReplicas
+    );
+}
+
+#[tokio::test]
+async fn a_compacted_topic_refuses_records_without_a_key() {
+    let (_broker, mut client) = start(Storage::Memory).await;
+    client
+        .create_topic("state", 1, &[("cleanup.policy", "compact")])
+        .await;
+    assert_eq!(
+        client.produce("state", 0, &batch(&["a"])).await.0,
+        ErrorCode::InvalidRecord
+    );
+}

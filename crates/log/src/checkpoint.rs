@@ -43,7 +43,7 @@ use crate::segment::{CorruptRange, MaxTimestamp, Progress};
 pub(crate) const FILE_NAME: &str = "thalweg.checkpoint";
 
 /// The most bytes a producer snapshot may have.
-pub const MAX_PRODUCER_SNAPSHOT: usize = 1 << 20;
+pub const MAX_PRODUCER_SNAPSHOT: usize = (2 << 20) - (128 << 10);
 
 const MAGIC: [u8; 8] = *b"THWLGCP1";
 const SLOT_STRIDE: u64 = 2 << 20;

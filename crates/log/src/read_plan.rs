@@ -44,6 +44,11 @@ impl ReadPlan {
         &self.view
     }
 
+    /// The offset that the read begins with.
+    pub fn from(&self) -> Offset {
+        self.from
+    }
+
     /// Whether there is nothing to read.
     pub fn is_empty(&self) -> bool {
         self.from >= self.end

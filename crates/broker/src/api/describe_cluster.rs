@@ -50,4 +50,5 @@ pub async fn handle(
 
 /// Without access control everybody may do everything: a bit per operation that a cluster knows
 /// (create 5, alter 7, describe 8, cluster action 9, describe configs 10, alter configs 11, idempotent write 12).
-const ALL_CLUSTER_OPERATIONS: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
+pub const ALL_CLUSTER_OPERATIONS: i32 =
+    1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;

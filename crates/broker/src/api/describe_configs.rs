@@ -1,6 +1,8 @@
 //! DescribeConfigs, key 32, v1–4: every setting of topics and of the broker, its value and where that comes from.
 //! v3 types and documentation · v4 flexible. The table of settings is broker_state::configs.
 
+use std::collections::HashSet;
+
 use broker_state::configs::{ConfigEntry, ConfigSynonym};
 use broker_state::topics::ConfigResource;
 use wire::describe_configs::{ConfigsResult, Request, Resource, ResourceConfig, Response, Synonym};
@@ -14,9 +16,14 @@ pub const API: Api = Api::all(ApiKey::DescribeConfigs, 1, 4);
 
 pub async fn handle(
     connection: &Connection,
-    request: Request<'_>,
+    mut request: Request<'_>,
     _: &Call<'_>,
 ) -> Response<'static> {
+    // Naming a resource often must not make a small request's answer large.
+    let mut seen = HashSet::new();
+    request
+        .resources
+        .retain(|resource| seen.insert((resource.resource_type, resource.resource_name)));
     let queries = request.resources.iter().map(query).collect();
     let described = connection.core.controller.describe_configs(queries).await;
     let results = if described.len() == request.resources.len() {

@@ -17,9 +17,12 @@ const NO_OPERATIONS: i32 = i32::MIN;
 
 pub async fn handle(
     connection: &Connection,
-    request: Request<'_>,
+    mut request: Request<'_>,
     call: &Call<'_>,
 ) -> Response<'static> {
+    // Naming a group often must not make a small request's answer large.
+    request.groups.sort_unstable();
+    request.groups.dedup();
     let operations = if request.include_authorized_operations {
         ALL_GROUP_OPERATIONS
     } else {

@@ -2,11 +2,13 @@
 //! v0 an empty list means all topics, later null does · v4 allow auto-creation · v10 topic ids · v12 ids in requests · v13 top-level error.
 //! The broker's address is the one by which this client reached us: a port mapping or a second network needs no setting.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use wire::metadata::{Broker, Partition, Request, Response, Topic as TopicDescription};
 use wire::{ApiKey, ErrorCode, Uuid};
 
+use super::describe_cluster::ALL_CLUSTER_OPERATIONS;
 use super::{Api, Call};
 use crate::cluster::Topic;
 use crate::connection::Connection;
@@ -51,9 +53,12 @@ pub async fn handle(
                     .map(|topic| describe(topic, operations))
                     .unwrap_or_else(|| unknown_id(id)),
             };
-            wanted
-                .iter()
-                .map(|topic| find(topic.name, topic.topic_id))
+            // Naming a topic often must not make a small request's answer large.
+            let mut seen = HashSet::new();
+            let named = wanted.iter().map(|topic| (topic.name, topic.topic_id));
+            named
+                .filter(|named| seen.insert(*named))
+                .map(|(name, id)| find(name, id))
                 .collect()
         }
     };
@@ -68,7 +73,11 @@ pub async fn handle(
         cluster_id: Some(core.cluster_id.clone().into()),
         controller_id: NODE_ID,
         topics,
-        cluster_authorized_operations: NO_OPERATIONS,
+        cluster_authorized_operations: if request.include_cluster_authorized_operations {
+            ALL_CLUSTER_OPERATIONS
+        } else {
+            NO_OPERATIONS
+        },
         ..Response::default()
     }
 }

@@ -2,7 +2,9 @@
 //! v2 null means all topics · v5 leader epoch · v6 flexible · v7 require stable · v8 several groups · v9 member epoch · v10 topic ids.
 //! Rules: broker_state::groups::offsets.
 
-use broker_state::groups::{Command, FetchOffsets, FetchReply, FetchTopic, FetchedTopic, Reply};
+use broker_state::groups::{
+    Command, FetchOffsets, FetchReply, FetchTopic, FetchedPartition, FetchedTopic, Reply,
+};
 use wire::offset_fetch::{
     Group, GroupPartitionResponse, GroupResponse, GroupTopicResponse, PartitionResponse, Request,
     Response, TopicResponse,
@@ -26,23 +28,10 @@ pub async fn handle(
     call: &Call<'_>,
 ) -> Response<'static> {
     let version = call.header.api_version;
-    if version < BATCHED {
-        let topics = request.topics.as_ref().map(|topics| {
-            let topic = |t: &wire::offset_fetch::Topic<'_>| FetchTopic {
-                topic: t.name.into(),
-                topic_id: Uuid::ZERO,
-                partitions: t.partition_indexes.clone(),
-            };
-            topics.iter().map(topic).collect()
-        });
-        let reply = ask(connection, request.group_id, topics).await;
-        return Response {
-            topics: reply.topics.into_iter().map(fetched).collect(),
-            error_code: reply.error.code(),
-            ..Response::default()
-        };
-    }
     let image = connection.core.image();
+    if version < BATCHED {
+        return answer_one(connection, &image, &request).await;
+    }
     let mut groups = Vec::with_capacity(request.groups.len());
     for group in &request.groups {
         groups.push(answer_group(connection, &image, group, version >= BY_ID).await);
@@ -50,6 +39,63 @@ pub async fn handle(
     Response {
         groups,
         ..Response::default()
+    }
+}
+
+/// The form with one group. Version 1 has no error for the whole: each partition carries it.
+async fn answer_one(
+    connection: &Connection,
+    image: &ClusterImage,
+    request: &Request<'_>,
+) -> Response<'static> {
+    let topic = |t: &wire::offset_fetch::Topic<'_>| FetchTopic {
+        topic: t.name.into(),
+        topic_id: id_of(image, t.name),
+        partitions: t.partition_indexes.clone(),
+    };
+    let topics = request
+        .topics
+        .as_ref()
+        .map(|topics| topics.iter().map(topic).collect());
+    let mut reply = ask(connection, request.group_id, topics).await;
+    if reply.error != ErrorCode::None {
+        let asked = request.topics.iter().flatten();
+        reply.topics = asked.map(|topic| refused(topic, reply.error)).collect();
+    }
+    let current = reply
+        .topics
+        .into_iter()
+        .filter(|topic| is_current(topic, image));
+    Response {
+        topics: current.map(fetched).collect(),
+        error_code: reply.error.code(),
+        ..Response::default()
+    }
+}
+
+/// The id that a name stands for now: offsets that were committed in an earlier topic of that name do not count.
+fn id_of(image: &ClusterImage, name: &str) -> Uuid {
+    image.topic(name).map_or(Uuid::ZERO, |topic| topic.id)
+}
+
+/// Whether an offset was not committed in an earlier topic of the same name.
+fn is_current(topic: &FetchedTopic, image: &ClusterImage) -> bool {
+    let current = id_of(image, topic.topic.as_str());
+    topic.topic_id == current || topic.topic_id.is_zero() || current.is_zero()
+}
+
+fn refused(topic: &wire::offset_fetch::Topic<'_>, error: ErrorCode) -> FetchedTopic {
+    let partition = |&partition: &i32| FetchedPartition {
+        partition,
+        offset: -1,
+        leader_epoch: -1,
+        metadata: String::new(),
+        error,
+    };
+    FetchedTopic {
+        topic: topic.name.into(),
+        topic_id: Uuid::ZERO,
+        partitions: topic.partition_indexes.iter().map(partition).collect(),
     }
 }
 
@@ -73,7 +119,11 @@ async fn answer_group(
             match name {
                 Some(name) => known.push(FetchTopic {
                     topic: name.into(),
-                    topic_id: topic.topic_id,
+                    topic_id: if by_id {
+                        topic.topic_id
+                    } else {
+                        id_of(image, name)
+                    },
                     partitions: topic.partition_indexes.clone(),
                 }),
                 None => unknown.push(unknown_topic(topic.topic_id, &topic.partition_indexes)),
@@ -85,6 +135,7 @@ async fn answer_group(
     let topics = reply
         .topics
         .into_iter()
+        .filter(|topic| is_current(topic, image))
         .filter_map(|topic| fetched_in_group(topic, image, by_id))
         .chain(unknown);
     GroupResponse {

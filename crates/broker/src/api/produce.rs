@@ -7,7 +7,7 @@ use std::sync::Arc;
 use broker_state::configs::Durability;
 use tokio::sync::oneshot::Receiver;
 use wire::produce::{PartitionResponse, Request, Response, TopicResponse};
-use wire::records::CheckedBatch;
+use wire::records::{CheckedBatch, RecordIter, decompress};
 use wire::{ApiKey, ErrorCode, Uuid};
 
 use super::{Answer, Api, Call, check_version};
@@ -22,6 +22,8 @@ pub const API: Api = Api {
     advertised_from: 0,
 };
 
+/// The largest batch of a compacted topic, decompressed.
+const MOST_BYTES_LOOKED_INTO: usize = 64 << 20;
 /// Above this a write takes longer than the two thread switches that writing it here would save.
 const MOST_BYTES_WRITTEN_HERE: usize = 128 << 10;
 
@@ -77,6 +79,7 @@ pub fn start(connection: &Connection, call: &Call<'_>) -> Result<PendingProduce,
         parts: Vec::new(),
     };
     let refusal = refuse_request(&request);
+    let is_all = request.acks == -1;
     for data in &request.topic_data {
         let topic = find_topic(&image, version, data.name, data.topic_id);
         let mut partitions = Vec::with_capacity(data.partition_data.len());
@@ -85,6 +88,9 @@ pub fn start(connection: &Connection, call: &Call<'_>) -> Result<PendingProduce,
                 (Some(refusal), _) => PendingPartition::Done(refusal.clone()),
                 (None, Err(error)) => {
                     PendingPartition::Done(AppendOutcome::refused(error, error.message()))
+                }
+                (None, Ok(topic)) if is_all && topic.settings.min_insync_replicas > 1 => {
+                    PendingPartition::Done(too_few_replicas(topic))
                 }
                 (None, Ok(topic)) => pending.admit(
                     topic,
@@ -213,7 +219,11 @@ impl PendingProduce {
                     part.receiver = None;
                     true
                 }
-                Err(tokio::sync::oneshot::error::TryRecvError::Closed) => true,
+                Err(tokio::sync::oneshot::error::TryRecvError::Closed) => {
+                    // It must not be awaited again.
+                    part.receiver = None;
+                    true
+                }
                 Err(tokio::sync::oneshot::error::TryRecvError::Empty) => false,
             }
         })
@@ -306,10 +316,34 @@ fn check(
             "transactions are not served",
         ));
     }
+    if topic.settings.is_compacted && has_record_without_key(&batch) {
+        let text = format!("{} is compacted, so each record needs a key", topic.name);
+        return Err(AppendOutcome::refused(ErrorCode::InvalidRecord, text));
+    }
     Ok(AppendItem {
         partition: Arc::clone(partition),
         batch,
     })
+}
+
+/// One broker is one replica.
+fn too_few_replicas(topic: &Topic) -> AppendOutcome {
+    let wanted = topic.settings.min_insync_replicas;
+    let text = format!(
+        "{} wants {wanted} replicas in sync (min.insync.replicas), there is 1",
+        topic.name
+    );
+    AppendOutcome::refused(ErrorCode::NotEnoughReplicas, text)
+}
+
+/// Looks into the records; only compacted topics pay for it. What cannot be read counts as without a key.
+fn has_record_without_key(batch: &CheckedBatch) -> bool {
+    let header = batch.header();
+    let Ok(records) = decompress(header, batch.bytes(), MOST_BYTES_LOOKED_INTO) else {
+        return true;
+    };
+    RecordIter::new(header, &records)
+        .any(|record| record.map_or(true, |record| record.key.is_none()))
 }
 
 fn respond_partition(index: i32, outcome: AppendOutcome) -> PartitionResponse<'static> {

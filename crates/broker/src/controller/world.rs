@@ -36,21 +36,28 @@ impl World {
         ids: &BTreeSet<Uuid>,
     ) -> Result<(), LogError> {
         let mut image = ClusterImage::clone(&self.cluster.image());
-        let mut opened = self.open_missing(state, ids, &image)?;
-        let mut deleted = Vec::new();
-        for id in ids {
-            match state.topic_by_id(*id) {
-                Some(topic) => {
-                    self.update(&mut image, topic, opened.remove(id).unwrap_or_default())
-                }
-                None => deleted.extend(image.topic_by_id(*id).cloned()),
-            }
-        }
+        // Deleted topics go first: one step may delete a topic and create another one of its name.
+        let is_gone = |id: &&Uuid| state.topic_by_id(**id).is_none();
+        let gone = ids.iter().filter(is_gone);
+        let deleted: Vec<Arc<Topic>> = gone
+            .filter_map(|id| image.topic_by_id(*id).cloned())
+            .collect();
         for topic in &deleted {
-            image.remove(&topic.name);
+            image.remove(topic);
+        }
+        if !deleted.is_empty() {
+            self.cluster.publish(image.clone());
+            self.delete(&deleted);
+        }
+        let mut opened = self.open_missing(state, ids, &image)?;
+        for topic in ids.iter().filter_map(|id| state.topic_by_id(*id)) {
+            self.update(
+                &mut image,
+                topic,
+                opened.remove(&topic.id).unwrap_or_default(),
+            );
         }
         self.cluster.publish(image);
-        self.delete(&deleted);
         Ok(())
     }
 
@@ -88,7 +95,10 @@ impl World {
         let mut opened: HashMap<Uuid, Vec<Arc<Partition>>> = HashMap::new();
         for receiver in opening {
             // A shard that has ended answers nothing; the broker is on its way out then.
-            for partition in receiver.recv().unwrap_or_else(|_| Ok(Vec::new()))? {
+            let ended = || LogError::Halted {
+                path: self.root.clone(),
+            };
+            for partition in receiver.recv().map_err(|_| ended())?? {
                 opened
                     .entry(partition.topic_id)
                     .or_default()
@@ -187,12 +197,10 @@ impl World {
 
 fn open(shard: &ShardHandle, requests: Vec<OpenRequest>) -> Opening {
     let (sender, receiver) = channel();
-    if !requests.is_empty() {
-        let reply = Reply::new(move |opened| {
-            // The controller waits for it.
-            let _ = sender.send(opened);
-        });
-        shard.send(Event::Open { requests, reply });
-    }
+    let reply = Reply::new(move |opened| {
+        // The controller waits for it.
+        let _ = sender.send(opened);
+    });
+    shard.send(Event::Open { requests, reply });
     receiver
 }

@@ -1,6 +1,6 @@
 //! A partition as its owner holds it: the log, the producers' state, and when it was last looked after.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,9 @@ const CHECKPOINT_AFTER_BYTES: u64 = 4 << 20;
 const CHECKPOINT_AFTER_MS: i64 = 5_000;
 /// Where nothing is synced for the producer, a checkpoint costs a sync of its own and is rarer.
 const UNSYNCED_CHECKPOINT_AFTER_MS: i64 = 60_000;
+
+/// As in Kafka: records that are old when they are written can be read for a while.
+const FIRST_RETENTION_AFTER_MS: i64 = 30_000;
 
 /// A partition that this shard owns.
 pub struct OwnedPartition {
@@ -57,9 +60,9 @@ impl OwnedPartition {
             directory,
             settings,
         } = request;
-        // A crash may have left the directory of an earlier topic of this name.
+        // A crash may have left the directory of an earlier topic of this name, or the metadata was lost.
         if log::read_topic_id(disk, &directory)?.is_some_and(|id| id != topic_id) {
-            remove_directory(disk, &directory)?;
+            set_aside(disk, &directory)?;
         }
         let mut producers = Producers::new(ProducerLimits::default());
         let mut replay = |replay: Replay<'_>| match replay {
@@ -89,7 +92,7 @@ impl OwnedPartition {
             is_touched: false,
             is_checkpointing: false,
             checkpoint_at_ms: now_ms,
-            retention_at_ms: now_ms,
+            retention_at_ms: now_ms + FIRST_RETENTION_AFTER_MS,
             first_unsynced_at_ms: None,
         };
         Ok((owned, recovery))
@@ -245,11 +248,25 @@ fn millis(value: i64) -> Duration {
     Duration::from_millis(u64::try_from(value).unwrap_or(0))
 }
 
-fn remove_directory(disk: &Arc<dyn Disk>, directory: &Path) -> Result<(), LogError> {
-    let failed = |source| LogError::Io {
-        operation: "remove",
-        path: directory.to_owned(),
-        source,
+/// Gives a directory that no topic owns another name: it may be all that is left of somebody's records.
+fn set_aside(disk: &Arc<dyn Disk>, directory: &Path) -> Result<(), LogError> {
+    let failed = |operation| {
+        let path = directory.to_owned();
+        move |source| LogError::Io {
+            operation,
+            path,
+            source,
+        }
     };
-    disk.remove_dir_all(directory).map_err(failed)
+    let owner = log::read_topic_id(disk, directory)?.unwrap_or_default();
+    let mut aside = directory.as_os_str().to_owned();
+    aside.push(format!(".{owner}-stray"));
+    let aside = PathBuf::from(aside);
+    if disk.exists(&aside).map_err(failed("look for"))? {
+        disk.remove_dir_all(&aside).map_err(failed("remove"))?;
+    }
+    disk.rename(directory, &aside).map_err(failed("rename"))?;
+    let (from, to) = (directory.display(), aside.display());
+    tracing::warn!(%from, %to, "the directory belongs to a topic that is no more; it was set aside, remove it if you do not miss it");
+    Ok(())
 }

@@ -22,7 +22,7 @@ const RETENTION_INTERVAL_MS: i64 = 300_000;
 const OPENING_THREADS: usize = 16;
 const OPENED_PER_THREAD: usize = 4;
 /// Checkpoints of one tick, so that a tick never holds up producers for long.
-const CHECKPOINTS_PER_TICK: usize = 64;
+const CHECKPOINTS_PER_TICK: usize = 256;
 
 /// Why a shard, and with it the broker, cannot go on: what is on the disk is no longer known.
 #[derive(Debug, Error)]
@@ -38,6 +38,10 @@ pub enum Fatal {
         partition: String,
         source: std::io::Error,
     },
+    #[error(
+        "thread {thread} met a bug and ended; nothing that was acknowledged is lost, please report what it said"
+    )]
+    Bug { thread: String },
 }
 
 /// A checkpoint that is written without holding up the step; its end comes back as `Event::Checkpointed`.
@@ -71,6 +75,7 @@ pub struct Shard {
     syncs: Arc<SyncPool>,
     partitions: Vec<Option<OwnedPartition>>,
     free: Vec<usize>,
+    next_checkpoint: usize,
     touched: Vec<usize>,
     replies: Vec<WaitingReply>,
 }
@@ -89,6 +94,7 @@ impl Shard {
             syncs,
             partitions: Vec::new(),
             free: Vec::new(),
+            next_checkpoint: 0,
             touched: Vec::new(),
             replies: Vec::new(),
         }
@@ -105,6 +111,10 @@ impl Shard {
     ) -> Result<Completed, Fatal> {
         let mut completed = Completed::default();
         for event in events {
+            if completed.is_closed {
+                // Whoever asked is told nothing, and tries again elsewhere or later.
+                continue;
+            }
             if let Event::Append { items, reply } = event {
                 completed.times.batches += items.len();
                 self.admit(now_ms, items, reply);
@@ -363,34 +373,40 @@ impl Shard {
 
     fn tick(&mut self, now_ms: i64, completed: &mut Completed) -> Result<(), Fatal> {
         for owned in self.partitions.iter_mut().flatten() {
-            let failed = |shared: &Slot, source| Fatal::Write {
-                partition: format!("{shared:?}"),
-                source,
-            };
             if now_ms >= owned.retention_at_ms {
                 owned.retention_at_ms = now_ms + RETENTION_INTERVAL_MS;
                 owned.producers.expire(Millis(now_ms));
-                let deleted = owned
-                    .log
-                    .apply_retention(now_ms)
-                    .map_err(|source| failed(&owned.shared, source))?;
+                let deleted = owned.log.apply_retention(now_ms);
+                let deleted = deleted.map_err(|source| write_failed(&owned.shared, source))?;
                 if !deleted.is_empty() {
                     tracing::info!(partition = ?owned.shared, segments = deleted.len(), "retention deleted segments");
-                    completed
-                        .remains
-                        .extend(deleted.into_iter().map(|segment| segment.remains));
+                    let remains = deleted.into_iter().map(|segment| segment.remains);
+                    completed.remains.extend(remains);
                 }
             }
-            if completed.checkpoints.len() < CHECKPOINTS_PER_TICK && owned.wants_checkpoint(now_ms)
-            {
-                let job = owned
-                    .begin_checkpoint(now_ms)
-                    .map_err(|source| failed(&owned.shared, source))?;
-                completed.checkpoints.push(Checkpointing {
-                    partition: Arc::clone(&owned.shared),
-                    job,
-                });
+        }
+        self.begin_checkpoints(now_ms, completed)
+    }
+
+    /// Begins the checkpoints that are due, from where the last tick stopped, so that each partition has its turn.
+    fn begin_checkpoints(&mut self, now_ms: i64, completed: &mut Completed) -> Result<(), Fatal> {
+        let count = self.partitions.len();
+        for turn in 0..count {
+            let slot = (self.next_checkpoint + turn) % count;
+            let Some(owned) = &mut self.partitions[slot] else {
+                continue;
+            };
+            if !owned.wants_checkpoint(now_ms) {
+                continue;
             }
+            if completed.checkpoints.len() == CHECKPOINTS_PER_TICK {
+                self.next_checkpoint = slot;
+                return Ok(());
+            }
+            let begun = owned.begin_checkpoint(now_ms);
+            let job = begun.map_err(|source| write_failed(&owned.shared, source))?;
+            let partition = Arc::clone(&owned.shared);
+            completed.checkpoints.push(Checkpointing { partition, job });
         }
         Ok(())
     }
@@ -475,6 +491,11 @@ fn open_all(
         }
         Ok(opened)
     })
+}
+
+fn write_failed(partition: &Slot, source: LogError) -> Fatal {
+    let partition = format!("{partition:?}");
+    Fatal::Write { partition, source }
 }
 
 /// Says what recovery found, once, where it was found.

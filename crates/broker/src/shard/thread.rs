@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use log::Remains;
@@ -11,6 +11,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::event::Event;
 use super::step::{Checkpointing, Completed, Fatal, Shard};
 use crate::clock::Clock;
+use crate::keeper::Keeper;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 
@@ -31,7 +32,7 @@ struct Running {
     queue: Queue<Event>,
     clock: Clock,
     metrics: Arc<Metrics>,
-    on_fatal: OnFatal,
+    keeper: Keeper,
 }
 
 impl ShardHandle {
@@ -69,7 +70,7 @@ impl Running {
             }
             Err(fatal) => {
                 self.queue.close();
-                (self.on_fatal)(fatal);
+                self.keeper.fail(fatal);
                 None
             }
         }
@@ -105,28 +106,27 @@ impl Running {
 /// Starts the thread of `shard`.
 pub fn spawn(
     shard: Shard,
-    name: String,
+    name: &str,
     clock: Clock,
     metrics: Arc<Metrics>,
-    on_fatal: OnFatal,
+    keeper: Keeper,
 ) -> (ShardHandle, JoinHandle<()>) {
     let running = Arc::new(Running {
         shard: Mutex::new(shard),
         queue: Queue::new(),
         clock,
         metrics,
-        on_fatal: Arc::clone(&on_fatal),
+        keeper: keeper.clone(),
     });
     let handle = ShardHandle(Arc::clone(&running));
-    let background = Background::new(on_fatal, handle.clone());
-    let run = move || running.run(background);
-    let thread = thread::Builder::new().name(name).spawn(run);
-    (handle, thread.expect("the system starts a thread"))
+    let background = Background::new(keeper.clone(), handle.clone());
+    let thread = keeper.spawn(name, move || running.run(background));
+    (handle, thread)
 }
 
 /// What nobody waits for, checkpoints and the removal of files: one thread, started when it is first needed.
 struct Background {
-    on_fatal: OnFatal,
+    keeper: Keeper,
     handle: ShardHandle,
     queue: Arc<BackgroundQueue>,
     is_started: bool,
@@ -145,9 +145,9 @@ enum BackgroundJob {
 }
 
 impl Background {
-    fn new(on_fatal: OnFatal, handle: ShardHandle) -> Self {
+    fn new(keeper: Keeper, handle: ShardHandle) -> Self {
         Self {
-            on_fatal,
+            keeper,
             handle,
             queue: Arc::default(),
             is_started: false,
@@ -167,23 +167,17 @@ impl Background {
         self.queue.filled.notify_one();
         if !self.is_started {
             self.is_started = true;
-            let (queue, handle, on_fatal) = (
-                Arc::downgrade(&self.queue),
-                self.handle.clone(),
-                self.on_fatal.clone(),
-            );
+            let queue = Arc::downgrade(&self.queue);
+            let (handle, keeper) = (self.handle.clone(), self.keeper.clone());
             let run = move || {
                 // The queue goes when its shard ends.
                 while let Some(queue) = queue.upgrade() {
                     if let Some(fatal) = queue.next().and_then(|job| work(job, &handle)) {
-                        return on_fatal(fatal);
+                        return keeper.fail(fatal);
                     }
                 }
             };
-            thread::Builder::new()
-                .name("background".to_owned())
-                .spawn(run)
-                .expect("the system starts a thread");
+            self.keeper.spawn("background", run);
         }
     }
 }

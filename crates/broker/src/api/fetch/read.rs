@@ -15,6 +15,9 @@ use wire::ErrorCode;
 use crate::core::Core;
 use crate::partition::Partition;
 
+/// What an answer waits for when the memory for answers is used up, in KiB.
+const SMALLEST_READ_KIB: u32 = 64;
+
 /// One partition that is asked for.
 pub struct Wanted {
     /// The partition, or why it cannot be read.
@@ -56,12 +59,68 @@ struct Planned {
 /// Reads all of `wanted`, waiting up to `max_wait` for `min_bytes`.
 pub async fn read_all(core: &Core, wanted: &[Wanted], bounds: &Bounds) -> ReadAll {
     let planned = plan_or_wait(core, wanted, bounds).await;
-    let memory = reserve(core, &planned).await;
+    let mut budget = Budget {
+        left: bounds.max_bytes,
+        memory: None,
+    };
     let mut reads = Vec::with_capacity(planned.len());
-    for planned in planned {
-        reads.push(execute(planned).await);
+    for (planned, wanted) in planned.into_iter().zip(wanted) {
+        let limit = u64::try_from(wanted.max_bytes).unwrap_or(0);
+        reads.push(execute(core, planned, limit, bounds.isolation, &mut budget).await);
     }
-    ReadAll { reads, memory }
+    ReadAll {
+        reads,
+        memory: budget.memory,
+    }
+}
+
+/// What an answer may still hold, and the memory that it is counted with.
+struct Budget {
+    left: u64,
+    memory: Option<OwnedSemaphorePermit>,
+}
+
+impl Budget {
+    /// How much of `wanted` may be read now; 0 when the answer is full, or the memory for answers is.
+    ///
+    /// Only the first records of an answer wait for memory, and only for a little: a reader that does not read
+    /// must not keep others from theirs.
+    async fn reserve(&mut self, core: &Core, wanted: u64) -> u64 {
+        let wanted = wanted.min(self.left);
+        if wanted == 0 {
+            return 0;
+        }
+        let memory = Arc::clone(&core.response_memory);
+        let free = u32::try_from(memory.available_permits()).unwrap_or(u32::MAX);
+        let kib = u32::try_from(wanted.div_ceil(1024))
+            .unwrap_or(u32::MAX)
+            .min(free);
+        let permit = match memory.try_acquire_many_owned(kib) {
+            Ok(permit) if kib > 0 => permit,
+            _ if self.memory.is_some() => return 0,
+            _ => {
+                let memory = Arc::clone(&core.response_memory);
+                let waited = memory.acquire_many_owned(SMALLEST_READ_KIB).await;
+                waited.expect("the semaphore is never closed")
+            }
+        };
+        let granted = permit.num_permits() as u64 * 1024;
+        match &mut self.memory {
+            Some(memory) => memory.merge(permit),
+            none => *none = Some(permit),
+        }
+        granted.min(wanted)
+    }
+
+    /// Gives back what was reserved and not used.
+    fn settle(&mut self, granted: u64, used: u64) {
+        self.left = self.left.saturating_sub(used);
+        let unused = usize::try_from(granted.saturating_sub(used) / 1024).unwrap_or(0);
+        if let Some(memory) = &mut self.memory {
+            let unused = unused.min(memory.num_permits().saturating_sub(1));
+            drop(memory.split(unused));
+        }
+    }
 }
 
 async fn plan_or_wait(core: &Core, wanted: &[Wanted], bounds: &Bounds) -> Vec<Planned> {
@@ -151,43 +210,54 @@ fn plan(wanted: &Wanted, left: u64, isolation: Isolation) -> Planned {
     }
 }
 
-/// Waits until the answer's bytes fit into the memory for answers.
-async fn reserve(core: &Core, planned: &[Planned]) -> Option<OwnedSemaphorePermit> {
-    let bytes: u64 = planned
-        .iter()
-        .filter_map(|planned| planned.plan.as_ref())
-        .map(|plan| plan.len_estimate().0)
-        .sum();
-    if bytes == 0 {
-        return None;
-    }
-    // One batch may be larger than everything allowed together: it then takes all there is.
-    let most = core.limits.response_memory_bytes.div_ceil(1024) as u64;
-    let kib = bytes.div_ceil(1024).min(most) as u32;
-    let permit = Arc::clone(&core.response_memory)
-        .acquire_many_owned(kib)
-        .await;
-    Some(permit.expect("the semaphore is never closed"))
-}
-
-async fn execute(planned: Planned) -> Read {
+/// Reads what was planned, as far as the budget goes; the first records of an answer are read whatever their size.
+async fn execute(
+    core: &Core,
+    planned: Planned,
+    limit: u64,
+    isolation: Isolation,
+    budget: &mut Budget,
+) -> Read {
     let Planned { mut read, plan } = planned;
     let Some(plan) = plan else { return read };
-    let result = match plan.execute_if_cached() {
-        Ok(Some(records)) => Ok(records),
-        Ok(None) => tokio::task::spawn_blocking(move || plan.execute())
-            .await
-            .expect("reading does not panic"),
+    let granted = budget
+        .reserve(core, limit.min(plan.view().size_bytes.0))
+        .await;
+    if granted == 0 {
+        return read;
+    }
+    // The size of the plan was a guess from below: this one cannot give more than is granted, but for one batch.
+    let from = plan.from();
+    let result = match plan.view().plan_read(from, ByteCount(granted), isolation) {
+        Ok(plan) => records_of(plan).await,
         Err(error) => Err(error),
     };
     match result {
-        Ok(records) => read.records = records,
+        Ok(records) => {
+            let bytes: usize = records.iter().map(Bytes::len).sum();
+            budget.settle(granted, bytes as u64);
+            read.records = records;
+        }
         Err(error) => {
-            tracing::error!(%error, "cannot read records");
-            read.error = ErrorCode::KafkaStorageError;
+            budget.settle(granted, 0);
+            tracing::warn!(%error, "cannot read records");
+            read.error = match error {
+                LogError::Corrupt { .. } => ErrorCode::CorruptMessage,
+                _ => ErrorCode::KafkaStorageError,
+            };
         }
     }
     read
+}
+
+async fn records_of(plan: ReadPlan) -> Result<Vec<Bytes>, LogError> {
+    match plan.execute_if_cached()? {
+        Some(records) => Ok(records),
+        None => {
+            let read = tokio::task::spawn_blocking(move || plan.execute()).await;
+            read.expect("reading does not panic")
+        }
+    }
 }
 
 fn storage_error(partition: &Partition, error: &LogError) -> ErrorCode {
