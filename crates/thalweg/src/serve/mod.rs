@@ -6,6 +6,7 @@
 mod http;
 mod landing;
 mod limited;
+mod open_files;
 pub mod ports;
 
 use std::collections::BTreeMap;
@@ -108,6 +109,7 @@ pub async fn start(settings: ServeSettings) -> Result<Server, ServeError> {
             port: Some(port),
         }),
         broker_config: settings.broker_config,
+        limits: open_files::limits(),
         ..BrokerSettings::new(settings.storage)
     })
     .await?;

@@ -1,0 +1,44 @@
+//! The open-file limit of this process: raised as far as it goes, and what the broker may use of it.
+//! Called once, before the broker starts.
+
+use broker::Limits;
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+/// Files for everything that is neither a connection nor a segment.
+const RESERVED: u64 = 128;
+
+/// Raises the soft limit to the hard one; gives limits that fit into what there is. A connection takes one file, a
+/// partition at least one: each may use half.
+pub fn limits() -> Limits {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // A system that does not let us keeps the limit that it has.
+    let _ = setrlimit(Resource::Nofile, limit);
+    fit(getrlimit(Resource::Nofile).current, Limits::default())
+}
+
+fn fit(open_files: Option<u64>, limits: Limits) -> Limits {
+    let Some(open_files) = open_files else {
+        return limits;
+    };
+    let half = usize::try_from(open_files.saturating_sub(RESERVED) / 2).unwrap_or(usize::MAX);
+    let half = half.max(16);
+    Limits {
+        connections: limits.connections.min(half),
+        partitions: limits.partitions.min(half),
+        ..limits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_limit_bounds_connections_and_partitions() {
+        let limits = fit(Some(1_024), Limits::default());
+        assert_eq!((limits.connections, limits.partitions), (448, 448));
+        let unlimited = fit(None, Limits::default());
+        assert_eq!(unlimited, Limits::default());
+    }
+}
