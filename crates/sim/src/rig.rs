@@ -20,6 +20,12 @@ pub enum Sabotage {
     LyingSyncUnacknowledged,
     /// A whole batch vanishes from the middle of a log file at a restart.
     CutOutBatch,
+    /// A byte of a batch in the middle of a log file is another one after a restart.
+    FlippedByte,
+    /// A batch that nobody has sent is at the end of a log file after a restart.
+    InventedBatch,
+    /// An answer is lost.
+    LostAnswer,
     /// Recovery does not see every batch or record.
     ForgetfulReplay,
     /// Clients send batches again without saying so.

@@ -217,7 +217,10 @@ impl World {
         let (events, expected) = self.plan(shard);
         self.plan_fault();
         let result = self.shards[shard].step(self.now_ms, events);
-        let answers = self.take_answers();
+        let mut answers = self.take_answers();
+        if self.sabotage == Sabotage::LostAnswer && self.dice.one_in(20) {
+            answers.pop_first();
+        }
         match result {
             Ok(completed) => {
                 self.rig.mend();

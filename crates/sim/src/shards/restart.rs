@@ -1,7 +1,10 @@
 //! Crashing and coming back: everything in memory is gone, the disk is what a crash has left, and the controller opens what it knows.
 
+use std::path::Path;
+
 use broker::shard::{Event, OpenRequest, Slot};
-use log::{Fault, LogError};
+use log::{Fault, LogError, SimDisk};
+use wire::records::scan_batches;
 
 use super::plan::Expected;
 use super::{Answer, DATA, SHARDS, World, observe_start};
@@ -11,7 +14,7 @@ use crate::rig::Sabotage;
 use crate::story;
 
 /// A start that fails because the disk does is tried again this often; then the disk is mended.
-const FAULTY_STARTS: usize = 3;
+const FAULTY_STARTS: usize = 4;
 /// Whether the log knows that a sync that failed has lost what reads still show.
 const REDIRTIES: bool = false;
 
@@ -59,8 +62,8 @@ impl World {
         let mut faults = FAULTY_STARTS;
         loop {
             self.shards = self.fresh_shards();
+            faults = faults.saturating_sub(1);
             if faults > 0 && self.dice.one_in(3) {
-                faults -= 1;
                 self.plan_start_fault();
             }
             let opened = self.open_all();
@@ -69,6 +72,11 @@ impl World {
                 Ok(slots) => return self.recover_all(slots, crash),
                 Err(error) => {
                     story::tell(format!("the start fails: {error}"));
+                    invariant!(
+                        RecoveryFindsNoDamage,
+                        faults > 0,
+                        "the start fails: {error}"
+                    );
                     crash = crash.max(self.lose());
                 }
             }
@@ -201,7 +209,9 @@ impl World {
         for directory in directories {
             let disk = self.rig.shared();
             match self.sabotage {
-                Sabotage::CutOutBatch => cut_out_batch(self.rig.sim(), &directory),
+                Sabotage::CutOutBatch | Sabotage::FlippedByte | Sabotage::InventedBatch => {
+                    damage(self.rig.sim(), &directory, self.sabotage);
+                }
                 Sabotage::LostCheckpoint => {
                     // There may be none yet.
                     let _ = disk.remove_file(&directory.join("thalweg.checkpoint"));
@@ -213,7 +223,7 @@ impl World {
 }
 
 /// Indexes and batches agree.
-pub(crate) fn check_files(view: &log::PartitionView) {
+fn check_files(view: &log::PartitionView) {
     let findings = view.verify().expect("the disk is mended");
     invariant!(
         RecoveryFindsNoDamage,
@@ -222,18 +232,26 @@ pub(crate) fn check_files(view: &log::PartitionView) {
     );
 }
 
-/// Removes the second batch of the first log file of a partition, if there are three.
-pub(crate) fn cut_out_batch(disk: &log::SimDisk, directory: &std::path::Path) {
+/// Changes the first log file of a partition, if it has three batches.
+fn damage(disk: &SimDisk, directory: &Path, sabotage: Sabotage) {
     let path = directory.join("00000000000000000000.log");
     let Some(content) = disk.content(&path) else {
         return;
     };
-    let sizes: Vec<usize> = wire::records::scan_batches(&content)
-        .filter_map(|batch| batch.ok().map(|(_, bytes)| bytes.len()))
+    let batches: Vec<(i64, usize)> = scan_batches(&content)
+        .filter_map(|batch| batch.ok())
+        .map(|(header, bytes)| (header.last_offset() + 1, bytes.len()))
         .collect();
-    if let [first, second, _, ..] = sizes.as_slice() {
-        disk.damage(&path, |bytes| {
-            bytes.drain(*first..first + second);
-        });
-    }
+    let [(_, first), (_, second), .., (end, last)] = batches.as_slice() else {
+        return;
+    };
+    disk.damage(&path, |bytes| match sabotage {
+        Sabotage::CutOutBatch => drop(bytes.drain(*first..first + second)),
+        Sabotage::FlippedByte => bytes[first + second - 1] ^= 1,
+        _ => {
+            let mut invented = bytes[bytes.len() - last..].to_vec();
+            invented[..8].copy_from_slice(&end.to_be_bytes());
+            bytes.extend(invented);
+        }
+    });
 }

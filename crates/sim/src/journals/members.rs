@@ -1,0 +1,164 @@
+//! Group members that follow the protocol, more or less.
+
+use std::time::Duration;
+
+use broker_state::groups::{
+    Command, CommitOffsets, CommitPartition, CommitTopic, Generation, GroupId, Heartbeat,
+    InstanceId, JoinGroup, LeaveGroup, MemberId, MemberIdentity, Protocol, Reply, SharedBytes,
+    SyncGroup,
+};
+use wire::{ErrorCode, Uuid};
+
+use crate::dice::Dice;
+
+pub const GROUPS: [&str; 3] = ["g", "h", "by-hand"];
+
+/// A client with what it believes.
+pub struct Member {
+    group: GroupId,
+    instance_id: Option<InstanceId>,
+    member_id: MemberId,
+    generation: Generation,
+    /// Whom it must assign partitions to, if it leads.
+    roster: Vec<MemberId>,
+    has_joined: bool,
+}
+
+impl Member {
+    pub fn new(number: usize) -> Self {
+        Self {
+            group: GroupId::from(GROUPS[number % 2]),
+            instance_id: (number >= 4).then(|| InstanceId::from(format!("i{number}"))),
+            member_id: MemberId::default(),
+            generation: Generation::NONE,
+            roster: Vec::new(),
+            has_joined: false,
+        }
+    }
+
+    pub fn next_command(&mut self, dice: &mut Dice, fresh: MemberId) -> Command {
+        if !self.has_joined || dice.one_in(30) {
+            return self.join(fresh);
+        }
+        match dice.below(20) {
+            0..7 => self.sync(),
+            7..10 => Command::Heartbeat(Heartbeat {
+                group: self.group.clone(),
+                member_id: self.member_id.clone(),
+                instance_id: self.instance_id.clone(),
+                generation: self.generation,
+            }),
+            10..19 => self.commit(dice),
+            _ => self.leave(),
+        }
+    }
+
+    fn join(&self, fresh: MemberId) -> Command {
+        let metadata = SharedBytes::from([0, 0, 0, 0, 0, 1, 0, 2, b't', b'1', 255, 255, 255, 255]);
+        let protocol = Protocol {
+            name: "range".to_owned(),
+            metadata,
+        };
+        Command::Join(JoinGroup {
+            group: self.group.clone(),
+            member_id: self.member_id.clone(),
+            instance_id: self.instance_id.clone(),
+            client_id: "client".to_owned(),
+            client_host: "/127.0.0.1".to_owned(),
+            session_timeout: Duration::from_secs(10),
+            rebalance_timeout: Duration::from_secs(10),
+            protocol_type: "consumer".to_owned(),
+            protocols: vec![protocol],
+            new_member_id: fresh,
+            ..JoinGroup::default()
+        })
+    }
+
+    fn sync(&self) -> Command {
+        let assignments = self.roster.iter().cloned();
+        let share = |member: MemberId| {
+            let share = SharedBytes::from(member.as_str().as_bytes());
+            (member, share)
+        };
+        Command::Sync(SyncGroup {
+            group: self.group.clone(),
+            member_id: self.member_id.clone(),
+            instance_id: self.instance_id.clone(),
+            generation: self.generation,
+            protocol_type: None,
+            protocol: None,
+            assignments: assignments.map(share).collect(),
+        })
+    }
+
+    fn commit(&self, dice: &mut Dice) -> Command {
+        Command::CommitOffsets(CommitOffsets {
+            group: self.group.clone(),
+            member_id: self.member_id.clone(),
+            instance_id: self.instance_id.clone(),
+            generation: self.generation,
+            retention: None,
+            topics: vec![commit_topic(dice, Uuid::ZERO)],
+        })
+    }
+
+    fn leave(&mut self) -> Command {
+        self.has_joined = false;
+        let identity = MemberIdentity {
+            member_id: std::mem::take(&mut self.member_id),
+            instance_id: self.instance_id.clone(),
+        };
+        Command::Leave(LeaveGroup {
+            group: self.group.clone(),
+            members: vec![identity],
+        })
+    }
+
+    /// Takes an answer to heart.
+    pub fn learn(&mut self, command: &Command, reply: &Reply) {
+        let error = match reply {
+            Reply::Join(joined) => {
+                self.member_id = joined.member_id.clone();
+                self.has_joined = joined.error == ErrorCode::None;
+                self.generation = joined.generation;
+                let roster = joined.members.iter();
+                self.roster = roster.map(|member| member.member_id.clone()).collect();
+                joined.error
+            }
+            Reply::Sync(synced) => synced.error,
+            Reply::Heartbeat(error) => *error,
+            Reply::CommitOffsets(topics) => topics
+                .iter()
+                .flat_map(|topic| &topic.partitions)
+                .map(|(_, error)| *error)
+                .next()
+                .unwrap_or(ErrorCode::None),
+            _ => return,
+        };
+        if error != ErrorCode::None {
+            self.has_joined = false;
+        }
+        let is_lost = matches!(
+            error,
+            ErrorCode::UnknownMemberId | ErrorCode::FencedInstanceId
+        );
+        if is_lost && !matches!(command, Command::Leave(_)) {
+            self.member_id = MemberId::default();
+        }
+    }
+}
+
+/// One offset of one of a few partitions.
+pub fn commit_topic(dice: &mut Dice, topic_id: Uuid) -> CommitTopic {
+    let partition = CommitPartition {
+        partition: dice.below(3) as i32,
+        offset: dice.between(0, 1_000_000),
+        leader_epoch: -1,
+        metadata: None,
+    };
+    CommitTopic {
+        topic: (*dice.pick(&["t1", "t2"])).into(),
+        topic_id,
+        partitions: vec![partition],
+    }
+}

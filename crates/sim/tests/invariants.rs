@@ -1,0 +1,86 @@
+//! Each invariant can fail: what is deliberately broken is noticed, and by the right name.
+
+use std::panic::catch_unwind;
+
+use sim::Scenario::{Cluster, Groups, Shard};
+use sim::{Sabotage, Scenario};
+
+const SEEDS: u64 = 80;
+
+/// Some seed of a sabotaged simulation ends with this invariant.
+fn fires(scenario: Scenario, sabotage: Sabotage, invariant: &str) {
+    let mut seen = Vec::new();
+    for seed in 0..SEEDS {
+        let Err(panic) = catch_unwind(|| sim::run(scenario, seed, sabotage)) else {
+            continue;
+        };
+        let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+        if text.contains(&format!("{invariant}: ")) {
+            return;
+        }
+        seen.push(text);
+    }
+    panic!("{sabotage:?} is not noticed as {invariant} in {SEEDS} seeds, but as {seen:#?}");
+}
+
+#[test]
+fn a_sync_that_lies_loses_what_was_acknowledged() {
+    fires(Shard, Sabotage::LyingSync, "AckedIsDurable");
+    fires(Groups, Sabotage::LyingSync, "AckedIsDurable");
+}
+
+#[test]
+fn a_sync_that_lies_loses_what_was_seen() {
+    fires(Shard, Sabotage::LyingSyncUnacknowledged, "VisibleIsDurable");
+}
+
+#[test]
+fn a_batch_that_is_cut_out_leaves_a_gap() {
+    fires(Shard, Sabotage::CutOutBatch, "OffsetsAreDense");
+}
+
+#[test]
+fn a_replay_that_forgets_gives_another_state() {
+    fires(Groups, Sabotage::ForgetfulReplay, "ReplayEqualsLive");
+    fires(Cluster, Sabotage::ForgetfulReplay, "ReplayEqualsLive");
+}
+
+#[test]
+fn a_forgotten_record_takes_a_generation_back() {
+    fires(Groups, Sabotage::ForgetfulReplay, "GenerationsNeverGoBack");
+}
+
+#[test]
+fn an_event_for_another_shard_is_refused() {
+    fires(Shard, Sabotage::WrongShard, "OneOwnerPerPartition");
+}
+
+#[test]
+fn a_retry_without_a_sequence_is_stored_twice() {
+    fires(Shard, Sabotage::AnonymousRetries, "NoDuplicate");
+}
+
+#[test]
+fn a_duplicate_with_another_offset_is_noticed() {
+    fires(Shard, Sabotage::WrongFirstOffset, "DuplicateHasFirstOffset");
+}
+
+#[test]
+fn a_batch_that_nobody_sent_is_noticed() {
+    fires(Shard, Sabotage::InventedBatch, "NothingInvented");
+}
+
+#[test]
+fn a_lost_checkpoint_brings_deleted_records_back() {
+    fires(Shard, Sabotage::LostCheckpoint, "LogStartNeverGoesBack");
+}
+
+#[test]
+fn a_lost_answer_is_missed() {
+    fires(Shard, Sabotage::LostAnswer, "EveryRequestIsAnswered");
+}
+
+#[test]
+fn a_flipped_byte_is_damage() {
+    fires(Shard, Sabotage::FlippedByte, "RecoveryFindsNoDamage");
+}
