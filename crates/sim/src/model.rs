@@ -169,12 +169,12 @@ impl LogModel {
             self.log_start
         );
         let unasked = self.log_start.max(self.asked_start);
-        let mut left: u64 = self
+        // Retention counted what a power cut may have taken since.
+        let kept = self
             .entries
             .iter()
-            .filter(|entry| entry.base_offset >= start && entry.end() <= view.high_watermark.0)
-            .map(Entry::size)
-            .sum();
+            .filter(|entry| entry.base_offset >= start);
+        let mut left: u64 = kept.map(Entry::size).sum();
         for entry in self.entries.iter().rev() {
             if entry.end() <= start && entry.end() > unasked {
                 invariant!(
@@ -261,8 +261,8 @@ impl LogModel {
     /// Forgets what lies in holes or from `end` on.
     fn lose(&mut self, end: i64, holes: &[Hole]) -> Vec<Entry> {
         let is_lost = |entry: &mut Entry| {
-            let base = entry.base_offset;
-            base >= end || holes.iter().any(|hole| hole.contains(&base))
+            let is_in = |hole: &Hole| entry.base_offset < hole.end && entry.end() > hole.start;
+            entry.base_offset >= end || holes.iter().any(is_in)
         };
         self.entries.extract_if(.., is_lost).collect()
     }

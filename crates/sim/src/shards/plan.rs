@@ -303,7 +303,14 @@ impl World {
         let number = self.any_open(shard)?;
         let settings = self.any_settings();
         let live = self.places[number].live.as_mut()?;
-        story::tell(format!("configure p{number} {:?}", settings.durability));
+        story::tell(format!(
+            "configure p{number} {:?}, segments of {} bytes and {} ms, retention {:?} bytes and {:?} ms",
+            settings.durability,
+            settings.segment_bytes,
+            settings.segment_ms,
+            settings.retention_bytes,
+            settings.retention_ms
+        ));
         live.settings = settings;
         live.settings_of_step.push(settings);
         let partitions = vec![live.slot.clone()?];
