@@ -142,13 +142,14 @@ impl Journal {
 
     fn sync(&mut self) -> Result<(), LogError> {
         let files = self.log.unsynced_files();
-        self.syncs
-            .sync_all(&files)
-            .map_err(|(_, source)| LogError::Io {
+        if let Err((_, source)) = self.syncs.sync_all(&files) {
+            self.log.sync_failed();
+            return Err(LogError::Io {
                 operation: "sync",
                 path: self.log.dir().to_owned(),
                 source,
-            })?;
+            });
+        }
         self.log.mark_synced(self.log.end_offset());
         Ok(())
     }

@@ -219,7 +219,7 @@ impl PartitionLog {
         let ended = Arc::clone(self.active());
         ended.seal(&self.progress, base_offset)?;
         if self.settings.durability == Durability::Sync {
-            ended.log.sync().context("sync", &ended.path)?;
+            ended.sync_log()?;
             self.sync_names()?;
         }
         let segment = Arc::new(Segment::create(&self.disk, &self.dir, base_offset)?);

@@ -228,6 +228,15 @@ impl CheckpointFile {
         Ok((checkpoint_file, latest.map(|(_, checkpoint)| checkpoint)))
     }
 
+    /// Makes what was loaded durable: a process that was killed may have written it and not synced it.
+    pub(crate) fn sync(&self) -> Result<(), LogError> {
+        if !self.exists {
+            return Ok(());
+        }
+        let file = self.disk.open(&self.path).context("open", &self.path)?;
+        file.sync().context("sync", &self.path)
+    }
+
     /// Writes nothing from now on: its log is deleted, and another may have the name next.
     pub(crate) fn retire(&mut self) {
         self.is_retired = true;
@@ -254,9 +263,15 @@ impl CheckpointFile {
         };
         let file = file.context("open", &self.path)?;
         let position = (generation % 2) * SLOT_STRIDE;
-        file.write_at(position, &[IoSlice::new(&header), IoSlice::new(&body)])
-            .context("write", &self.path)?;
-        file.sync().context("sync", &self.path)?;
+        let written = file
+            .write_at(position, &[IoSlice::new(&header), IoSlice::new(&body)])
+            .context("write", &self.path)
+            .and_then(|()| file.sync().context("sync", &self.path));
+        if written.is_err() {
+            // Reads may show a slot that never reaches the disk: nobody is to believe it.
+            let _ = file.write_at(position, &[IoSlice::new(&[0; HEADER])]);
+        }
+        written?;
         self.exists = true;
         if !self.is_named_durably {
             let dir = self.path.parent().unwrap_or(Path::new("."));

@@ -39,7 +39,7 @@ impl CheckpointJob {
     /// `Io` when the disk fails. The checkpoint before this one stays in force.
     pub fn run(self) -> Result<FinishedCheckpoint, LogError> {
         for segment in &self.logs {
-            segment.log.sync().context("sync", &segment.path)?;
+            segment.sync_log()?;
         }
         for segment in &self.indexes {
             segment.sync_indexes()?;

@@ -247,6 +247,15 @@ impl PartitionLog {
         }
     }
 
+    /// Takes no more writes, because a sync of what [`PartitionLog::unsynced_files`] gave has failed.
+    ///
+    /// What the failure may have lost is written again, so that the next process, which still reads it, can sync it in earnest.
+    pub fn sync_failed(&mut self) {
+        self.is_halted = true;
+        let unsynced = self.being_synced.iter().chain(&self.unsynced);
+        unsynced.for_each(|segment| segment.write_again());
+    }
+
     /// Notes that everything written before `end` is synced.
     pub fn mark_synced(&mut self, end: Offset) {
         self.synced_end = self.synced_end.max(end);

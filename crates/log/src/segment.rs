@@ -8,6 +8,7 @@
 //! A segment is shared by the writer and by readers. What changes while it is active is either in its indexes (which have
 //! their own lock) or with the writer ([`Progress`]); readers learn how far they may read from the view.
 
+use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -16,6 +17,9 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::{Context, LogError};
 use crate::index::{OffsetEntry, SparseIndex, TimeEntry};
 use crate::offset::{ByteCount, Offset};
+
+/// Bytes written again at a time.
+const AGAIN_BYTES: usize = 1 << 20;
 
 /// Batches without a timestamp have this one.
 pub(crate) const NO_TIMESTAMP: i64 = -1;
@@ -209,6 +213,31 @@ impl Segment {
             .file()?
             .sync()
             .context("sync", self.time_index.path())
+    }
+
+    /// Writes the log file's bytes once more, after a sync of it has failed, as well as the disk allows.
+    ///
+    /// The system reports such a failure once, and takes what it could not write for written: the next process would read it,
+    /// sync it without an error, and a power cut would take it with all that was acknowledged behind it.
+    pub(crate) fn write_again(&self) {
+        let mut position = 0;
+        let mut bytes = Vec::new();
+        while let Ok(length) = self.log.read_at(position, AGAIN_BYTES, &mut bytes)
+            && length > 0
+            && self.log.write_at(position, &[IoSlice::new(&bytes)]).is_ok()
+        {
+            position += length as u64;
+            bytes.clear();
+        }
+    }
+
+    /// Syncs the log file; what a failure may have lost is written again, for whoever opens the log next.
+    pub(crate) fn sync_log(&self) -> Result<(), LogError> {
+        let synced = self.log.sync();
+        if synced.is_err() {
+            self.write_again();
+        }
+        synced.context("sync", &self.path)
     }
 
     /// Cuts what the index files have beyond their good entries.

@@ -75,7 +75,7 @@ impl OwnedPartition {
             },
             Replay::Batch(header) => producers.apply(header, Millis(now_ms)),
         };
-        let (log, recovery) = PartitionLog::open(
+        let (mut log, recovery) = PartitionLog::open(
             Arc::clone(disk),
             &directory,
             log_settings(&settings),
@@ -83,6 +83,10 @@ impl OwnedPartition {
             &mut replay,
         )?;
         log::write_topic_id(disk, &directory, topic_id)?;
+        if !recovery.corrupt.is_empty() {
+            // What counts as damage depends on the durability at the time: it is decided once, and later records stay.
+            log.checkpoint(producers.snapshot())?;
+        }
         let shared = Partition::new(topic, topic_id, index, owner, log.shared_view());
         let owned = Self {
             shared: Arc::new(shared),

@@ -204,13 +204,16 @@ impl Shard {
         }
         if !files.is_empty() {
             times.synced_files += files.len();
-            times.sync += self
-                .syncs
-                .sync_all(&files)
-                .map_err(|(index, source)| Fatal::Sync {
-                    partition: format!("{:?}", self.owned(slot_of_file[index]).shared),
-                    source,
-                })?;
+            let synced = self.syncs.sync_all(&files);
+            if synced.is_err() {
+                slots
+                    .iter()
+                    .for_each(|&slot| self.owned(slot).log.sync_failed());
+            }
+            times.sync += synced.map_err(|(index, source)| Fatal::Sync {
+                partition: format!("{:?}", self.owned(slot_of_file[index]).shared),
+                source,
+            })?;
         }
         for &slot in slots {
             let owned = self.owned(slot);

@@ -350,6 +350,9 @@ impl Opening {
             self.sync()?;
         }
         self.sync_rebuilt()?;
+        if !is_unchanged {
+            checkpoint_file.sync()?;
+        }
         let segments: Vec<Arc<Segment>> = self.segments.into_iter().map(Arc::new).collect();
         let pick = |numbers: &[usize]| {
             numbers
@@ -450,7 +453,7 @@ impl Opening {
     fn sync(&self) -> Result<(), LogError> {
         for number in &self.scanned {
             let segment = &self.segments[*number];
-            segment.log.sync().context("sync", &segment.path)?;
+            segment.sync_log()?;
         }
         directories_of(&self.dir)
             .iter()
