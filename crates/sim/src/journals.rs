@@ -33,7 +33,6 @@ struct Store {
     directory: PathBuf,
     journal: Option<Journal>,
     now_ms: i64,
-    is_disk_faulty: bool,
     reached: Reached,
 }
 
@@ -46,7 +45,6 @@ impl Store {
             directory: format!("{DATA}/{name}-0").into(),
             journal: None,
             now_ms: 1_700_000_000_000,
-            is_disk_faulty: false,
             reached: Reached::default(),
         }
     }
@@ -78,7 +76,6 @@ impl Store {
     }
 
     fn plan_fault(&mut self, chances: usize, operations: usize) {
-        self.is_disk_faulty = false;
         let nth = 1 + self.dice.below(operations) as u64;
         match self.dice.below(chances) {
             0 => self.rig.fail_at(nth, Fault::DeviceError),
@@ -86,15 +83,13 @@ impl Store {
             2 => return self.rig.stop_at(nth),
             _ => return,
         }
-        self.is_disk_faulty = true;
         story::tell(format!("  the disk fails at operation {nth}"));
     }
 
     /// Ends the process, or the machine with it.
     fn crash(&mut self) {
         self.journal = None;
-        // After a fault a process does not come back to what reads still show and the disk has lost.
-        if self.dice.one_in(3) && !self.is_disk_faulty {
+        if self.dice.one_in(3) {
             story::tell("Kill".to_owned());
             self.reached.kills += 1;
             self.rig.sim().kill();

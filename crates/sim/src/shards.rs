@@ -28,7 +28,7 @@ use plan::Expected;
 
 const SHARDS: usize = 2;
 const PLACES: usize = 4;
-const STEPS: usize = 90;
+const STEPS: usize = 60;
 const DATA: &str = "data";
 
 /// Runs one seed.
@@ -150,7 +150,6 @@ struct World {
     sender: Sender<(u64, Answer)>,
     answers: Receiver<(u64, Answer)>,
     next_number: u64,
-    is_disk_faulty: bool,
     reached: Reached,
 }
 
@@ -177,7 +176,6 @@ impl World {
             sender,
             answers,
             next_number: 0,
-            is_disk_faulty: false,
             reached: Reached::default(),
         };
         for number in 0..PLACES - 1 {

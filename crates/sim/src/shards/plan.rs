@@ -132,14 +132,12 @@ impl World {
     /// Sometimes the disk fails or the machine stops at one of the next operations.
     pub(super) fn plan_fault(&mut self) {
         let nth = 1 + self.dice.below(12) as u64;
-        self.is_disk_faulty = false;
         match self.dice.below(30) {
             0 => self.rig.fail_at(nth, Fault::DeviceError),
             1 => self.rig.fail_at(nth, Fault::NoSpace),
             2 => self.rig.stop_at(nth),
             _ => return,
         }
-        self.is_disk_faulty = true;
         story::tell(format!("  the disk fails at operation {nth}"));
     }
 

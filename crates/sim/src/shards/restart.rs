@@ -15,8 +15,6 @@ use crate::story;
 
 /// A start that fails because the disk does is tried again this often; then the disk is mended.
 const FAULTY_STARTS: usize = 4;
-/// Whether the log knows that a sync that failed has lost what reads still show.
-const REDIRTIES: bool = false;
 
 impl World {
     /// The process or the machine ends here and now.
@@ -26,9 +24,7 @@ impl World {
     }
 
     fn lose(&mut self) -> Crash {
-        let is_kill = self.dice.one_in(3) && (REDIRTIES || !self.is_disk_faulty);
-        self.is_disk_faulty = false;
-        let crash = match is_kill {
+        let crash = match self.dice.one_in(3) {
             true => Crash::Kill,
             false => Crash::PowerCut,
         };
@@ -86,7 +82,6 @@ impl World {
     fn plan_start_fault(&mut self) {
         let nth = 1 + self.dice.below(20) as u64;
         story::tell(format!("the disk fails at operation {nth} of the start"));
-        self.is_disk_faulty = true;
         match self.dice.below(3) {
             0 => self.rig.fail_at(nth, Fault::DeviceError),
             1 => self.rig.fail_at(nth, Fault::NoSpace),
