@@ -46,7 +46,7 @@ pub enum Scenario {
 }
 
 impl Scenario {
-    pub const ALL: &[Self] = &[Self::Shard, Self::Groups, Self::Cluster];
+    pub const ALL: &[Self] = &[Self::Log, Self::Shard, Self::Groups, Self::Cluster];
 
     pub fn name(self) -> &'static str {
         match self {

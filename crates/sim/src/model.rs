@@ -203,6 +203,25 @@ impl LogModel {
         self.compared = view.high_watermark.0;
     }
 
+    /// Compares everything that a view shows, however old it is.
+    pub fn check_view(&self, view: &PartitionView, dice: &mut Dice) {
+        self.compare(view, view.log_start.0, None, dice);
+    }
+
+    /// The first visible record at or after a time.
+    pub fn first_at(&self, timestamp: i64, view: &PartitionView) -> Option<i64> {
+        let visible = self.entries.iter().flat_map(|entry| {
+            let header = entry.batch.header();
+            // Records of one batch are a millisecond apart.
+            (entry.base_offset..entry.end()).zip(header.base_timestamp..)
+        });
+        let (start, end) = (view.log_start.0, view.high_watermark.0);
+        visible
+            .filter(|(offset, _)| (start..end).contains(offset))
+            .find(|(_, at)| *at >= timestamp)
+            .map(|(offset, _)| offset)
+    }
+
     /// Takes what a restart has left, after checking that it left everything that was promised. Gives what was lost.
     pub fn recover(&mut self, view: &PartitionView, after: Restart, dice: &mut Dice) -> Vec<Entry> {
         let Restart {

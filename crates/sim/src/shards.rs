@@ -28,7 +28,7 @@ use plan::Expected;
 
 const SHARDS: usize = 2;
 const PLACES: usize = 4;
-const STEPS: usize = 60;
+const STEPS: usize = 45;
 const DATA: &str = "data";
 
 /// Runs one seed.

@@ -2,7 +2,7 @@
 
 use std::panic::catch_unwind;
 
-use sim::Scenario::{Cluster, Groups, Shard};
+use sim::Scenario::{Cluster, Groups, Log, Shard};
 use sim::{Sabotage, Scenario};
 
 const SEEDS: u64 = 80;
@@ -14,7 +14,9 @@ fn fires(scenario: Scenario, sabotage: Sabotage, invariant: &str) {
         let Err(panic) = catch_unwind(|| sim::run(scenario, seed, sabotage)) else {
             continue;
         };
-        let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+        let literal = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = panic.downcast_ref::<String>().cloned().or(literal);
+        let text = text.unwrap_or_default();
         if text.contains(&format!("{invariant}: ")) {
             return;
         }
@@ -25,6 +27,7 @@ fn fires(scenario: Scenario, sabotage: Sabotage, invariant: &str) {
 
 #[test]
 fn a_sync_that_lies_loses_what_was_acknowledged() {
+    fires(Log, Sabotage::LyingSync, "AckedIsDurable");
     fires(Shard, Sabotage::LyingSync, "AckedIsDurable");
     fires(Groups, Sabotage::LyingSync, "AckedIsDurable");
 }
@@ -41,6 +44,7 @@ fn a_batch_that_is_cut_out_leaves_a_gap() {
 
 #[test]
 fn a_replay_that_forgets_gives_another_state() {
+    fires(Log, Sabotage::ForgetfulReplay, "ReplayEqualsLive");
     fires(Groups, Sabotage::ForgetfulReplay, "ReplayEqualsLive");
     fires(Cluster, Sabotage::ForgetfulReplay, "ReplayEqualsLive");
 }

@@ -18,7 +18,7 @@ use crate::invariant::invariant;
 use crate::rig::Sabotage;
 use crate::{Reached, story};
 
-const STEPS: usize = 120;
+const STEPS: usize = 80;
 const NAMES: [&str; 4] = ["orders", "payments", "a.b", "a_b"];
 
 /// Runs one seed.

@@ -17,7 +17,7 @@ use crate::invariant::invariant;
 use crate::rig::Sabotage;
 use crate::{Reached, story};
 
-const STEPS: usize = 140;
+const STEPS: usize = 100;
 const MEMBERS: usize = 6;
 
 /// Runs one seed.
