@@ -350,7 +350,8 @@ impl Opening {
             self.sync()?;
         }
         self.sync_rebuilt()?;
-        if !is_unchanged {
+        // A log start within a segment, too, may be what a killed process has written and not synced.
+        if !is_unchanged || log_start > self.segments[0].base_offset {
             checkpoint_file.sync()?;
         }
         let segments: Vec<Arc<Segment>> = self.segments.into_iter().map(Arc::new).collect();

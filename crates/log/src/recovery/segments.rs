@@ -247,6 +247,10 @@ fn are_indexes_sane(
     let Some(time) = segment.time_index.last() else {
         return Ok(size == 0 || has_no_entry_due(segment, size, settings)?);
     };
+    if time.timestamp == 0 && time.relative_offset == 0 {
+        // A power cut has kept the length of the file and not the entry.
+        return Ok(false);
+    }
     let is_offset_index_sane = match segment.index.last() {
         Some(last) => {
             last.position > 0 && u64::from(last.position) < size && is_inside(last.relative_offset)
