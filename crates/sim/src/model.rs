@@ -90,6 +90,8 @@ pub struct LogModel {
     begin: i64,
     /// What power cuts have taken from the middle of a log that was not synced.
     holes: Vec<Hole>,
+    /// There may be holes among what was deleted, where nobody looks.
+    is_unsynced: bool,
     log_start: i64,
     /// The largest offset that anybody has asked to delete up to.
     asked_start: i64,
@@ -106,6 +108,7 @@ impl LogModel {
             entries: Vec::new(),
             begin: 0,
             holes: Vec::new(),
+            is_unsynced: false,
             log_start: 0,
             asked_start: 0,
             acked: Floors::default(),
@@ -116,6 +119,10 @@ impl LogModel {
 
     pub fn end(&self) -> i64 {
         self.entries.last().map_or(0, Entry::end).max(self.begin)
+    }
+
+    pub fn is_unsynced(&self) -> bool {
+        self.is_unsynced
     }
 
     pub fn has_holes(&self) -> bool {
@@ -245,6 +252,7 @@ impl LogModel {
             end <= known,
             "{name} ends at {end}, but was written only up to {known}"
         );
+        self.is_unsynced |= after.may_have_holes;
         let holes_from = after.may_have_holes.then_some(acked.max(seen));
         let holes = self.compare(view, view.log_start.0, holes_from, dice);
         let lost = self.lose(end, &holes);
@@ -262,6 +270,8 @@ impl LogModel {
             "{name} ends at {end}, which is not the end of the batch before {}",
             self.end()
         );
+        // Offsets from the end on are given out again.
+        self.holes.retain(|hole| hole.start < end);
         self.holes.extend(holes);
         self.acked.cut(end);
         self.seen.cut(end);
