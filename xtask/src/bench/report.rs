@@ -481,10 +481,7 @@ fn machine() -> Vec<(&'static str, String)> {
                 memory.unwrap_or_default() as f64 / 1024.0 / 1024.0
             ),
         ),
-        (
-            "kernel",
-            format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
-        ),
+        ("kernel", kernel()),
         (
             "rustc",
             output_of(std::process::Command::new("rustc").arg("--version"))
@@ -510,4 +507,11 @@ fn load() -> String {
         .take(3)
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// The kernel's version without what its builder added.
+fn kernel() -> String {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let version = release.trim().split('-').next().unwrap_or_default();
+    format!("Linux {version}")
 }
