@@ -176,7 +176,7 @@ impl Connection {
             frame,
             started,
         } = ready;
-        let answer = pending.finish(self).ok_or(End::Closed)?;
+        let answer = pending.finish().ok_or(End::Closed)?;
         drop(frame);
         answers.extend(answer);
         self.core

@@ -5,12 +5,11 @@ use wire::api_versions::{ApiVersion, Request, Response};
 use wire::{ApiKey, ErrorCode};
 
 use super::{Answer, Api, Call, served};
-use crate::connection::Connection;
 
 pub const API: Api = Api::all(ApiKey::ApiVersions, 0, 4);
 
 /// Answers any version, the unknown ones with what would have been understood.
-pub fn answer(_: &Connection, call: &Call<'_>) -> Result<Answer, String> {
+pub fn answer(call: &Call<'_>) -> Result<Answer, String> {
     let correlation_id = call.header.correlation_id;
     let version = call.header.api_version;
     if !API.versions.contains(&version) {

@@ -24,16 +24,12 @@ pub async fn handle<'a>(
         if current > view.leader_epoch {
             return refused(index, ErrorCode::UnknownLeaderEpoch);
         }
-        let is_known = wanted >= view.leader_epoch;
+        let is_current = wanted == view.leader_epoch;
         EpochEndOffset {
             error_code: ErrorCode::None.code(),
             partition: index,
-            leader_epoch: if wanted == view.leader_epoch {
-                wanted
-            } else {
-                -1
-            },
-            end_offset: if is_known && wanted == view.leader_epoch {
+            leader_epoch: if is_current { wanted } else { -1 },
+            end_offset: if is_current {
                 view.high_watermark.0
             } else {
                 -1

@@ -230,7 +230,7 @@ impl PendingProduce {
     }
 
     /// The answer; `None` when the connection must be closed instead. `Some(None)`: nothing is to be said.
-    pub fn finish(self, _: &Connection) -> Option<Option<Answer>> {
+    pub fn finish(self) -> Option<Option<Answer>> {
         let mut parts = Vec::with_capacity(self.parts.len());
         for part in self.parts {
             // A shard that has ended answers nothing, and neither do we.
