@@ -72,9 +72,7 @@ impl ControllerHandle {
 
     /// Asks; `None` when the broker is stopping.
     pub async fn ask(&self, command: Command) -> Option<TopicsReply> {
-        let (reply, receiver) = Reply::channel();
-        self.0.send(Event::Command { command, reply });
-        receiver.await.ok()
+        self.0.ask(|reply| Event::Command { command, reply }).await
     }
 
     /// Creates topics that a client named, where the broker's settings allow it; tells nothing.
@@ -92,17 +90,16 @@ impl ControllerHandle {
 
     /// Settings of topics and of the broker with their origins; empty when the broker is stopping.
     pub async fn describe_configs(&self, queries: Vec<ConfigQuery>) -> Vec<ConfigDescription> {
-        let (reply, receiver) = Reply::channel();
-        self.0.send(Event::DescribeConfigs { queries, reply });
-        receiver.await.unwrap_or_default()
+        let described = self
+            .0
+            .ask(|reply| Event::DescribeConfigs { queries, reply });
+        described.await.unwrap_or_default()
     }
 
     /// Ends the thread after what it has been asked so far.
     pub async fn close(&self) {
-        let (reply, receiver) = Reply::channel();
-        self.0.send(Event::Close { reply });
         // An answer that does not come means that the thread has ended already.
-        let _ = receiver.await;
+        let _ = self.0.ask(|reply| Event::Close { reply }).await;
     }
 
     /// As `close`, without waiting.

@@ -63,12 +63,8 @@ impl CoordinatorHandle {
 
     /// Asks; `None` when the broker is stopping.
     pub async fn ask(&self, command: Command) -> Option<GroupReply> {
-        let (reply, receiver) = Reply::channel();
-        self.0.send(Event::Command {
-            command: Box::new(command),
-            reply,
-        });
-        receiver.await.ok()
+        let command = Box::new(command);
+        self.0.ask(|reply| Event::Command { command, reply }).await
     }
 
     /// Drops the offsets of topics that are gone.
@@ -78,17 +74,14 @@ impl CoordinatorHandle {
 
     /// What groups there are and how far they have come; empty when the broker is stopping.
     pub async fn inspect(&self) -> Vec<GroupOverview> {
-        let (reply, receiver) = Reply::channel();
-        self.0.send(Event::Inspect { reply });
-        receiver.await.unwrap_or_default()
+        let groups = self.0.ask(|reply| Event::Inspect { reply });
+        groups.await.unwrap_or_default()
     }
 
     /// Ends the thread after what it has been asked so far.
     pub async fn close(&self) {
-        let (reply, receiver) = Reply::channel();
-        self.0.send(Event::Close { reply });
         // An answer that does not come means that the thread has ended already.
-        let _ = receiver.await;
+        let _ = self.0.ask(|reply| Event::Close { reply }).await;
     }
 
     /// As `close`, without waiting.

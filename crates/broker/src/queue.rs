@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::shard::Reply;
+
 pub struct Queue<E> {
     state: Mutex<State<E>>,
     filled: Condvar,
@@ -40,6 +42,13 @@ impl<E> Queue<E> {
         if state.events.len() == 1 {
             self.filled.notify_one();
         }
+    }
+
+    /// Hands over the event that `event` makes and waits for its reply; `None` when the owner has ended.
+    pub async fn ask<T: Send + 'static>(&self, event: impl FnOnce(Reply<T>) -> E) -> Option<T> {
+        let (reply, receiver) = Reply::channel();
+        self.send(event(reply));
+        receiver.await.ok()
     }
 
     /// Returns when there are events, when the queue is closed, or after `longest`.
