@@ -1,6 +1,7 @@
 //! A partition as every thread sees it: what it is called, who owns it, what can be read, who waits for more.
 //! Its log is owned by one shard (or by the coordinator, for its own topic) and is not reachable from here.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,6 +27,8 @@ pub struct Partition {
     pub owner: Owner,
     view: Arc<SharedView>,
     waiters: Mutex<Vec<Arc<Notify>>>,
+    /// Producer id and epoch of each transaction that is open here, as published.
+    open_transactions: Mutex<HashMap<i64, i16>>,
     closed: AtomicBool,
 }
 
@@ -44,6 +47,7 @@ impl Partition {
             owner,
             view,
             waiters: Mutex::default(),
+            open_transactions: Mutex::default(),
             closed: AtomicBool::new(false),
         }
     }
@@ -51,6 +55,11 @@ impl Partition {
     /// What can be read now.
     pub fn view(&self) -> log::PartitionView {
         self.view.load()
+    }
+
+    /// Whether this producer has a transaction with this epoch here, whose batches need not be verified one by one.
+    pub fn has_open_transaction(&self, producer_id: i64, producer_epoch: i16) -> bool {
+        self.open_transactions.lock().get(&producer_id) == Some(&producer_epoch)
     }
 
     /// Wakes `waiter` at each publish until `stop_waiting`.

@@ -13,7 +13,9 @@ mod owned;
 mod step;
 mod thread;
 
-pub use event::{AppendItem, AppendOutcome, Event, OpenRequest, Reply, Slot};
+pub use event::{
+    AppendItem, AppendOutcome, Event, Marker, MarkerOutcome, OpenRequest, Reply, Slot,
+};
 pub use owned::log_settings;
 pub use step::{Checkpointing, Completed, Fatal, Shard, StepTimes};
 pub use thread::{OnFatal, ShardHandle, spawn};

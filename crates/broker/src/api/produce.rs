@@ -323,6 +323,7 @@ fn check(
     Ok(AppendItem {
         partition: Arc::clone(partition),
         batch,
+        verified_at: None,
     })
 }
 

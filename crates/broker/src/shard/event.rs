@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use broker_state::configs::TopicSettings;
-use log::FinishedCheckpoint;
+use log::{FinishedCheckpoint, Offset};
 use wire::records::CheckedBatch;
 use wire::{ErrorCode, Uuid};
 
@@ -18,7 +18,23 @@ pub type Slot = Arc<Partition>;
 pub struct AppendItem {
     pub partition: Slot,
     pub batch: CheckedBatch,
+    /// The high watermark that was read here before the transaction coordinator said that this batch's producer has the
+    /// partition in its ongoing transaction; none when it was not asked. See `Producers::admit`.
+    pub verified_at: Option<Offset>,
 }
+
+/// The end of one producer's transaction in one partition, as the transaction coordinator decided it.
+#[derive(Clone, Debug)]
+pub struct Marker {
+    pub partition: Slot,
+    pub producer_id: i64,
+    pub producer_epoch: i16,
+    pub coordinator_epoch: i32,
+    pub is_commit: bool,
+}
+
+/// What became of one marker.
+pub type MarkerOutcome = ErrorCode;
 
 /// What became of one batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +75,11 @@ pub enum Event {
     Append {
         items: Vec<AppendItem>,
         reply: Reply<Vec<AppendOutcome>>,
+    },
+    /// Ends transactions; answered when the markers are on the disk, whatever the durability of their topics.
+    WriteMarkers {
+        markers: Vec<Marker>,
+        reply: Reply<Vec<MarkerOutcome>>,
     },
     Open {
         requests: Vec<OpenRequest>,

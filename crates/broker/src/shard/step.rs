@@ -130,7 +130,10 @@ impl Shard {
     fn admit(&mut self, now_ms: i64, items: Vec<AppendItem>, reply: Reply<Vec<AppendOutcome>>) {
         let mut waits_for_sync = false;
         let mut outcomes = Vec::with_capacity(items.len());
-        for AppendItem { partition, batch } in items {
+        for AppendItem {
+            partition, batch, ..
+        } in items
+        {
             let Some(slot) = self.slot_of(&partition) else {
                 outcomes.push(AppendOutcome::refused(
                     ErrorCode::UnknownTopicOrPartition,
@@ -231,6 +234,10 @@ impl Shard {
     ) -> Result<(), Fatal> {
         match event {
             Event::Append { .. } => unreachable!("appends are admitted, not administered"),
+            // Nothing here knows of transactions yet, so none can be ended.
+            Event::WriteMarkers { markers, reply } => {
+                reply.deliver(vec![ErrorCode::InvalidTxnState; markers.len()]);
+            }
             Event::Open { requests, reply } => reply.deliver(self.open(now_ms, requests)),
             Event::Delete { partitions, reply } => {
                 completed.remains.extend(self.delete(&partitions));

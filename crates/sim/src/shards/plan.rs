@@ -171,7 +171,11 @@ impl World {
                 outlives,
             });
             let partition = live.slot.clone().expect("it is open");
-            items.push(AppendItem { partition, batch });
+            items.push(AppendItem {
+                partition,
+                batch,
+                verified_at: None,
+            });
         }
         let is_silent = self.sabotage == Sabotage::LyingSyncUnacknowledged || self.dice.one_in(10);
         let reply = match is_silent {
@@ -204,7 +208,11 @@ impl World {
             verdict: ItemVerdict::Refused(ErrorCode::UnknownTopicOrPartition),
             outlives: Crash::Kill,
         });
-        Some(AppendItem { partition, batch })
+        Some(AppendItem {
+            partition,
+            batch,
+            verified_at: None,
+        })
     }
 
     /// What a client may well send next: something new, something again, or something wrong.
