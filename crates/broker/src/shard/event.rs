@@ -30,6 +30,8 @@ pub struct Marker {
     pub producer_id: i64,
     pub producer_epoch: i16,
     pub coordinator_epoch: i32,
+    /// From 2 on the epoch is the one that follows the transaction's own (KIP-890), before it is the same.
+    pub transaction_version: i8,
     pub is_commit: bool,
 }
 

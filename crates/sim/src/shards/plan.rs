@@ -546,6 +546,7 @@ fn judge(live: &mut Live, batch: &CheckedBatch, now_ms: i64) -> ItemVerdict {
 fn name_of(event: &Event) -> &'static str {
     match event {
         Event::Append { .. } => "append",
+        Event::WriteMarkers { .. } => "write markers",
         Event::Open { .. } => "open",
         Event::Delete { .. } => "delete",
         Event::Configure { .. } => "configure",
