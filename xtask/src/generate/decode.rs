@@ -152,7 +152,9 @@ impl Emitter<'_> {
             (Kind::String, Side::Response) => {
                 format!("|reader| reader.string({flexible}).map(Cow::Borrowed)")
             }
+            (Kind::Int8, _) => "Reader::i8".to_owned(),
             (Kind::Int32, _) => "Reader::i32".to_owned(),
+            (Kind::Int64, _) => "Reader::i64".to_owned(),
             _ => unimplemented_element(field),
         };
         format!("reader.{nullable}array::<{least}, _>({flexible}, {element})?")

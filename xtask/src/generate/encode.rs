@@ -190,7 +190,9 @@ impl Emitter<'_> {
         match &field.kind {
             Kind::Struct(_) => "|writer, value| value.encode(writer, version)".to_owned(),
             Kind::String => format!("|writer, value| writer.string(value, {flexible})"),
+            Kind::Int8 => "|writer, value| writer.i8(*value)".to_owned(),
             Kind::Int32 => "|writer, value| writer.i32(*value)".to_owned(),
+            Kind::Int64 => "|writer, value| writer.i64(*value)".to_owned(),
             _ => unimplemented_element(field),
         }
     }

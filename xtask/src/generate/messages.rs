@@ -36,8 +36,15 @@ pub fn module(api: &Api) -> String {
     out + &traits(api)
 }
 
-/// The struct and all that are nested in it, each with its first line of documentation.
+/// The struct and all that are nested in it, each once, with its first line of documentation.
 fn collect<'a>(shape: &'a Struct, docs: String, into: &mut Vec<(&'a Struct, String)>) {
+    if into.iter().any(|(other, _)| other.name == shape.name) {
+        return;
+    }
+    let docs = match shape.docs.is_empty() {
+        true => docs,
+        false => shape.docs.join("\n/// "),
+    };
     into.push((shape, docs));
     for field in &shape.fields {
         if let Kind::Struct(inner) = &field.kind {
@@ -53,6 +60,13 @@ fn collect<'a>(shape: &'a Struct, docs: String, into: &mut Vec<(&'a Struct, Stri
             );
         }
     }
+}
+
+/// The struct and all that are nested in it, each once.
+pub fn structs(message: &Struct) -> Vec<&Struct> {
+    let mut structs = Vec::new();
+    collect(message, String::new(), &mut structs);
+    structs.into_iter().map(|(shape, _)| shape).collect()
 }
 
 /// Whether the struct holds anything that borrows from the frame.

@@ -17,7 +17,8 @@
 //! response { … }
 //! ```
 //!
-//! Types: bool i8 i16 i32 i64 uuid string bytes records, `[type]`, or a name with a body. The facts come from
+//! Types: bool i8 i16 i32 i64 uuid string bytes records, `[type]`, or a name with a body. A struct that several
+//! fields of a message have stands before them as `struct Name { … }`, and they name it without a body. The facts come from
 //! the public protocol specification; the output is committed, and a test proves it fresh.
 
 mod decode;
@@ -185,6 +186,24 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn fields_share_a_struct_that_stands_before_them() {
+        let text = "api 1 Twice versions 0-1\nrequest {\n/// A place.\nstruct Place {\nx: i32\n}\n\
+                    /// Now.\nhere: Place 0\n/// Then.\nthere: [Place]? 1+\n}\nresponse {\n}\n";
+        let api = parse::parse(text).expect("it is well-formed");
+        let code = messages::module(&api);
+        assert_eq!(code.matches("/// A place.\n#[derive").count(), 1);
+        assert_eq!(code.matches("pub struct Place {").count(), 1);
+        assert!(code.contains("let x = reader.i32()?;"), "{code}");
+    }
+
+    #[test]
+    fn two_structs_of_a_message_have_different_names() {
+        let text = "api 1 Twice versions 0\nrequest {\na: A {\n}\nb: A {\n}\n}\n";
+        let problem = parse::parse(text).expect_err("A is there twice");
+        assert_eq!(problem, "line 5: there is already a struct `A`");
     }
 
     #[test]

@@ -45,6 +45,8 @@ impl Api {
 #[derive(Debug, Clone)]
 pub struct Struct {
     pub name: String,
+    /// What a struct that several fields share is; others are documented by their field.
+    pub docs: Vec<String>,
     pub fields: Vec<Field>,
 }
 

@@ -13,6 +13,8 @@ struct Lines<'a> {
     rest: std::str::Lines<'a>,
     number: usize,
     docs: Vec<String>,
+    /// The names of the message's structs, with the bodies of those that fields may share.
+    structs: Vec<(String, Option<Struct>)>,
 }
 
 impl<'a> Lines<'a> {
@@ -21,6 +23,7 @@ impl<'a> Lines<'a> {
             rest: text.lines(),
             number: 0,
             docs: Vec::new(),
+            structs: Vec::new(),
         }
     }
 
@@ -38,6 +41,21 @@ impl<'a> Lines<'a> {
 
     fn take_docs(&mut self) -> Vec<String> {
         std::mem::take(&mut self.docs)
+    }
+
+    /// Notes that the message has a struct of this name.
+    fn declare(&mut self, name: &str) -> Result<(), String> {
+        if self.structs.iter().any(|(other, _)| other == name) {
+            return Err(format!("there is already a struct `{name}`"));
+        }
+        self.structs.push((name.to_owned(), None));
+        Ok(())
+    }
+
+    fn shared(&self, name: &str) -> Option<&Struct> {
+        let mut structs = self.structs.iter();
+        let (_, shape) = structs.find(|(other, _)| other == name)?;
+        shape.as_ref()
     }
 }
 
@@ -86,8 +104,10 @@ fn parse_message(
         _ => return Err(format!("expected `{word} {{`")),
     }
     lines.take_docs();
+    lines.structs.clear();
     Ok(Struct {
         name: name.to_owned(),
+        docs: Vec::new(),
         fields: parse_fields(lines, versions)?,
     })
 }
@@ -97,9 +117,29 @@ fn parse_fields(lines: &mut Lines, outer: Versions) -> Result<Vec<Field>, String
     loop {
         match lines.next().ok_or("a `}` is missing")? {
             "}" => return Ok(fields),
+            line if line.starts_with("struct ") => parse_shared(line, lines, outer)?,
             line => fields.push(parse_field(line, lines, outer)?),
         }
     }
+}
+
+/// `struct Name {`, for fields that follow.
+fn parse_shared(line: &str, lines: &mut Lines, outer: Versions) -> Result<(), String> {
+    let docs = lines.take_docs();
+    let [_, name, "{"] = line.split_whitespace().collect::<Vec<_>>()[..] else {
+        return Err("expected `struct Name {`".to_owned());
+    };
+    lines.declare(name)?;
+    let fields = parse_fields(lines, outer)?;
+    let shape = Struct {
+        name: name.to_owned(),
+        docs,
+        fields,
+    };
+    let mut structs = lines.structs.iter_mut();
+    let entry = structs.find(|(other, _)| other == name);
+    entry.expect("it was just declared").1 = Some(shape);
+    Ok(())
 }
 
 fn parse_field(line: &str, lines: &mut Lines, outer: Versions) -> Result<Field, String> {
@@ -125,14 +165,7 @@ fn parse_field(line: &str, lines: &mut Lines, outer: Versions) -> Result<Field, 
         nullable = Some(versions);
     }
     is_nullable |= nullable.is_some();
-    let kind = match Kind::scalar(word) {
-        Some(kind) => kind,
-        None if has_body => Kind::Struct(Struct {
-            name: word.to_owned(),
-            fields: parse_fields(lines, versions)?,
-        }),
-        None => return Err(format!("`{word}` is no type and has no body")),
-    };
+    let kind = parse_kind(word, has_body, lines, versions)?;
     let nullable = nullable
         .filter(|_| is_nullable)
         .map(|range: Versions| range.within(versions));
@@ -146,6 +179,29 @@ fn parse_field(line: &str, lines: &mut Lines, outer: Versions) -> Result<Field, 
         tag,
         default,
     })
+}
+
+fn parse_kind(
+    word: &str,
+    has_body: bool,
+    lines: &mut Lines,
+    versions: Versions,
+) -> Result<Kind, String> {
+    if let Some(kind) = Kind::scalar(word) {
+        return Ok(kind);
+    }
+    if has_body {
+        lines.declare(word)?;
+        return Ok(Kind::Struct(Struct {
+            name: word.to_owned(),
+            docs: Vec::new(),
+            fields: parse_fields(lines, versions)?,
+        }));
+    }
+    match lines.shared(word) {
+        Some(shape) => Ok(Kind::Struct(shape.clone())),
+        None => Err(format!("`{word}` is no type and has no body")),
+    }
 }
 
 fn strip_nullable(word: &str) -> (&str, bool) {

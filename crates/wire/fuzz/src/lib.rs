@@ -36,13 +36,13 @@ pub fn response(bytes: &[u8]) {
     }
 }
 
-/// The first byte chooses among all keys and versions.
+/// The first two bytes choose among all keys and versions.
 fn choose(bytes: &[u8]) -> Option<(ApiKey, i16, &[u8])> {
-    let (choice, body) = bytes.split_first()?;
+    let (choice, body) = bytes.split_first_chunk()?;
     let mut all = ApiKey::ALL
         .iter()
         .flat_map(|key| key.versions().map(|version| (*key, version)));
-    let (key, version) = all.nth(usize::from(*choice))?;
+    let (key, version) = all.nth(usize::from(u16::from_le_bytes(*choice)))?;
     Some((key, version, body))
 }
 
