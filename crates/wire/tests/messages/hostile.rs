@@ -52,7 +52,7 @@ proptest! {
 
     #[test]
     fn random_headers_never_panic(
-        key in 0..80i16, version in -1..20i16, rest in prop::collection::vec(any::<u8>(), 0..40)
+        key in 0..100i16, version in -1..20i16, rest in prop::collection::vec(any::<u8>(), 0..40)
     ) {
         let bytes = [&key.to_be_bytes()[..], &version.to_be_bytes(), &rest].concat();
         let _ = RequestPrefix::decode(&mut Reader::new(&bytes));

@@ -4,6 +4,7 @@
 mod dice;
 mod generated;
 mod hostile;
+mod kafka;
 pub mod oracle;
 mod prelude;
 mod source;

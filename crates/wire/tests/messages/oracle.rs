@@ -46,6 +46,8 @@ fn the_oracle_knows_nearly_every_version() {
             "ListOffsets response 11",
             "OffsetCommit request 10",
             "OffsetFetch request 10",
+            "WriteTxnMarkers request 2",
+            "WriteTxnMarkers response 2",
             "DescribeLogDirs request 5",
             "DescribeLogDirs response 5",
         ]

@@ -3,8 +3,12 @@
 
 use crate::prelude::Case;
 
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod alter_configs;
 mod api_versions;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
@@ -14,7 +18,10 @@ mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
 mod describe_log_dirs;
+mod describe_producers;
 mod describe_topic_partitions;
+mod describe_transactions;
+mod end_txn;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
@@ -24,6 +31,7 @@ mod join_group;
 mod leave_group;
 mod list_groups;
 mod list_offsets;
+mod list_transactions;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -33,8 +41,10 @@ mod produce;
 mod sasl_authenticate;
 mod sasl_handshake;
 mod sync_group;
+mod txn_offset_commit;
+mod write_txn_markers;
 
-pub const CASES: [Case; 60] = [
+pub const CASES: [Case; 80] = [
     produce::REQUEST,
     produce::RESPONSE,
     fetch::REQUEST,
@@ -75,6 +85,16 @@ pub const CASES: [Case; 60] = [
     init_producer_id::RESPONSE,
     offset_for_leader_epoch::REQUEST,
     offset_for_leader_epoch::RESPONSE,
+    add_partitions_to_txn::REQUEST,
+    add_partitions_to_txn::RESPONSE,
+    add_offsets_to_txn::REQUEST,
+    add_offsets_to_txn::RESPONSE,
+    end_txn::REQUEST,
+    end_txn::RESPONSE,
+    write_txn_markers::REQUEST,
+    write_txn_markers::RESPONSE,
+    txn_offset_commit::REQUEST,
+    txn_offset_commit::RESPONSE,
     describe_configs::REQUEST,
     describe_configs::RESPONSE,
     alter_configs::REQUEST,
@@ -93,6 +113,16 @@ pub const CASES: [Case; 60] = [
     offset_delete::RESPONSE,
     describe_cluster::REQUEST,
     describe_cluster::RESPONSE,
+    describe_producers::REQUEST,
+    describe_producers::RESPONSE,
+    describe_transactions::REQUEST,
+    describe_transactions::RESPONSE,
+    list_transactions::REQUEST,
+    list_transactions::RESPONSE,
+    consumer_group_heartbeat::REQUEST,
+    consumer_group_heartbeat::RESPONSE,
+    consumer_group_describe::REQUEST,
+    consumer_group_describe::RESPONSE,
     describe_topic_partitions::REQUEST,
     describe_topic_partitions::RESPONSE,
 ];
