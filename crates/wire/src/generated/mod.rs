@@ -4,6 +4,7 @@
 pub mod add_offsets_to_txn;
 pub mod add_partitions_to_txn;
 pub mod alter_configs;
+pub mod alter_share_group_offsets;
 pub mod api_versions;
 pub mod consumer_group_describe;
 pub mod consumer_group_heartbeat;
@@ -11,12 +12,14 @@ pub mod create_partitions;
 pub mod create_topics;
 pub mod delete_groups;
 pub mod delete_records;
+pub mod delete_share_group_offsets;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_producers;
+pub mod describe_share_group_offsets;
 pub mod describe_topic_partitions;
 pub mod describe_transactions;
 pub mod end_txn;
@@ -40,6 +43,10 @@ mod prelude;
 pub mod produce;
 pub mod sasl_authenticate;
 pub mod sasl_handshake;
+pub mod share_acknowledge;
+pub mod share_fetch;
+pub mod share_group_describe;
+pub mod share_group_heartbeat;
 pub mod sync_group;
 pub mod txn_offset_commit;
 pub mod write_txn_markers;
@@ -132,11 +139,25 @@ pub enum ApiKey {
     ConsumerGroupDescribe = 69,
     /// DescribeTopicPartitions, key 75, v0: topics and partitions, page by page (KIP-966).
     DescribeTopicPartitions = 75,
+    /// ShareGroupHeartbeat, key 76, v1: joins, keeps and leaves a share group (KIP-932).
+    ShareGroupHeartbeat = 76,
+    /// ShareGroupDescribe, key 77, v1: state and members of share groups (KIP-932).
+    ShareGroupDescribe = 77,
+    /// ShareFetch, key 78, v1–2: acquires records for a member of a share group, and acknowledges earlier ones (KIP-932).
+    ShareFetch = 78,
+    /// ShareAcknowledge, key 79, v1–2: acknowledges records that a member of a share group acquired (KIP-932).
+    ShareAcknowledge = 79,
+    /// DescribeShareGroupOffsets, key 90, v0–1: where share groups start to read partitions (KIP-932).
+    DescribeShareGroupOffsets = 90,
+    /// AlterShareGroupOffsets, key 91, v0: sets where a share group without members starts to read partitions (KIP-932).
+    AlterShareGroupOffsets = 91,
+    /// DeleteShareGroupOffsets, key 92, v0: makes a share group without members forget topics (KIP-932).
+    DeleteShareGroupOffsets = 92,
 }
 
 impl ApiKey {
     /// All keys, in ascending order.
-    pub const ALL: [ApiKey; 40] = [
+    pub const ALL: [ApiKey; 47] = [
         ApiKey::Produce,
         ApiKey::Fetch,
         ApiKey::ListOffsets,
@@ -177,6 +198,13 @@ impl ApiKey {
         ApiKey::ConsumerGroupHeartbeat,
         ApiKey::ConsumerGroupDescribe,
         ApiKey::DescribeTopicPartitions,
+        ApiKey::ShareGroupHeartbeat,
+        ApiKey::ShareGroupDescribe,
+        ApiKey::ShareFetch,
+        ApiKey::ShareAcknowledge,
+        ApiKey::DescribeShareGroupOffsets,
+        ApiKey::AlterShareGroupOffsets,
+        ApiKey::DeleteShareGroupOffsets,
     ];
 
     /// The name in Kafka's specification, such as `ListOffsets`.
@@ -222,6 +250,13 @@ impl ApiKey {
             ApiKey::ConsumerGroupHeartbeat => "ConsumerGroupHeartbeat",
             ApiKey::ConsumerGroupDescribe => "ConsumerGroupDescribe",
             ApiKey::DescribeTopicPartitions => "DescribeTopicPartitions",
+            ApiKey::ShareGroupHeartbeat => "ShareGroupHeartbeat",
+            ApiKey::ShareGroupDescribe => "ShareGroupDescribe",
+            ApiKey::ShareFetch => "ShareFetch",
+            ApiKey::ShareAcknowledge => "ShareAcknowledge",
+            ApiKey::DescribeShareGroupOffsets => "DescribeShareGroupOffsets",
+            ApiKey::AlterShareGroupOffsets => "AlterShareGroupOffsets",
+            ApiKey::DeleteShareGroupOffsets => "DeleteShareGroupOffsets",
         }
     }
 
@@ -268,6 +303,13 @@ impl ApiKey {
             ApiKey::ConsumerGroupHeartbeat => 0..=1,
             ApiKey::ConsumerGroupDescribe => 0..=1,
             ApiKey::DescribeTopicPartitions => 0..=0,
+            ApiKey::ShareGroupHeartbeat => 1..=1,
+            ApiKey::ShareGroupDescribe => 1..=1,
+            ApiKey::ShareFetch => 1..=2,
+            ApiKey::ShareAcknowledge => 1..=2,
+            ApiKey::DescribeShareGroupOffsets => 0..=1,
+            ApiKey::AlterShareGroupOffsets => 0..=0,
+            ApiKey::DeleteShareGroupOffsets => 0..=0,
         }
     }
 
@@ -314,6 +356,13 @@ impl ApiKey {
             ApiKey::ConsumerGroupHeartbeat => Some(0),
             ApiKey::ConsumerGroupDescribe => Some(0),
             ApiKey::DescribeTopicPartitions => Some(0),
+            ApiKey::ShareGroupHeartbeat => Some(0),
+            ApiKey::ShareGroupDescribe => Some(0),
+            ApiKey::ShareFetch => Some(0),
+            ApiKey::ShareAcknowledge => Some(0),
+            ApiKey::DescribeShareGroupOffsets => Some(0),
+            ApiKey::AlterShareGroupOffsets => Some(0),
+            ApiKey::DeleteShareGroupOffsets => Some(0),
         }
     }
 
@@ -359,6 +408,13 @@ impl ApiKey {
             68 => Some(ApiKey::ConsumerGroupHeartbeat),
             69 => Some(ApiKey::ConsumerGroupDescribe),
             75 => Some(ApiKey::DescribeTopicPartitions),
+            76 => Some(ApiKey::ShareGroupHeartbeat),
+            77 => Some(ApiKey::ShareGroupDescribe),
+            78 => Some(ApiKey::ShareFetch),
+            79 => Some(ApiKey::ShareAcknowledge),
+            90 => Some(ApiKey::DescribeShareGroupOffsets),
+            91 => Some(ApiKey::AlterShareGroupOffsets),
+            92 => Some(ApiKey::DeleteShareGroupOffsets),
             _ => None,
         }
     }
@@ -409,6 +465,13 @@ macro_rules! for_each_api {
         (ConsumerGroupHeartbeat, consumer_group_heartbeat),
         (ConsumerGroupDescribe, consumer_group_describe),
         (DescribeTopicPartitions, describe_topic_partitions),
+        (ShareGroupHeartbeat, share_group_heartbeat),
+        (ShareGroupDescribe, share_group_describe),
+        (ShareFetch, share_fetch),
+        (ShareAcknowledge, share_acknowledge),
+        (DescribeShareGroupOffsets, describe_share_group_offsets),
+        (AlterShareGroupOffsets, alter_share_group_offsets),
+        (DeleteShareGroupOffsets, delete_share_group_offsets),
         }
     };
 }

@@ -6,6 +6,7 @@ use crate::prelude::Case;
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;
 mod alter_configs;
+mod alter_share_group_offsets;
 mod api_versions;
 mod consumer_group_describe;
 mod consumer_group_heartbeat;
@@ -13,12 +14,14 @@ mod create_partitions;
 mod create_topics;
 mod delete_groups;
 mod delete_records;
+mod delete_share_group_offsets;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
+mod describe_share_group_offsets;
 mod describe_topic_partitions;
 mod describe_transactions;
 mod end_txn;
@@ -40,11 +43,15 @@ mod offset_for_leader_epoch;
 mod produce;
 mod sasl_authenticate;
 mod sasl_handshake;
+mod share_acknowledge;
+mod share_fetch;
+mod share_group_describe;
+mod share_group_heartbeat;
 mod sync_group;
 mod txn_offset_commit;
 mod write_txn_markers;
 
-pub const CASES: [Case; 80] = [
+pub const CASES: [Case; 94] = [
     produce::REQUEST,
     produce::RESPONSE,
     fetch::REQUEST,
@@ -125,4 +132,18 @@ pub const CASES: [Case; 80] = [
     consumer_group_describe::RESPONSE,
     describe_topic_partitions::REQUEST,
     describe_topic_partitions::RESPONSE,
+    share_group_heartbeat::REQUEST,
+    share_group_heartbeat::RESPONSE,
+    share_group_describe::REQUEST,
+    share_group_describe::RESPONSE,
+    share_fetch::REQUEST,
+    share_fetch::RESPONSE,
+    share_acknowledge::REQUEST,
+    share_acknowledge::RESPONSE,
+    describe_share_group_offsets::REQUEST,
+    describe_share_group_offsets::RESPONSE,
+    alter_share_group_offsets::REQUEST,
+    alter_share_group_offsets::RESPONSE,
+    delete_share_group_offsets::REQUEST,
+    delete_share_group_offsets::RESPONSE,
 ];
