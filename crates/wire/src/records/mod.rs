@@ -23,6 +23,7 @@ mod batch;
 mod builder;
 mod compression;
 mod iter;
+mod marker;
 mod varint;
 mod xerial;
 
@@ -32,6 +33,7 @@ pub use batch::{
 pub use builder::BatchBuilder;
 pub use compression::{Compression, compress, decompress};
 pub use iter::{RecordHeader, RecordHeaders, RecordIter, RecordView};
+pub use marker::{EndTransactionMarker, MOST_MARKER_BYTES};
 
 use crate::ErrorCode;
 
