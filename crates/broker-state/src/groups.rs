@@ -9,20 +9,22 @@
 //! that rests on a record is in the effects of the step that wrote it. Volatile and lost at a restart: rebalances
 //! under way, member ids given out with MEMBER_ID_REQUIRED, sessions. Clients rejoin.
 //!
-//! Layout: `classic` is the classic protocol, one group at a time; `consumer` (KIP-848) and `share` (KIP-932) will be
-//! its neighbours. `offsets`, `admin` and `admission` are the same for every type. `records` is Kafka's format.
+//! Layout: `classic` and `consumer` (KIP-848) are protocols, one group at a time; `live` is what they have in common. `offsets`, `admin` and `admission` are the same for every type. `records` is Kafka's format.
 
 mod admin;
 mod admission;
 mod classic;
 mod command;
+mod consumer;
 mod deadlines;
 mod durable;
 mod ids;
+mod live;
 mod offsets;
 mod records;
 mod reply;
 mod settings;
+mod topics;
 
 use std::collections::HashMap;
 
@@ -30,11 +32,17 @@ use wire::ErrorCode;
 
 use crate::step::{Effects, Millis, RequestId};
 use classic::ClassicGroup;
+use consumer::ConsumerGroup;
 use deadlines::Deadlines;
+use live::LiveGroup;
 
 pub use command::{
     Command, CommitOffsets, CommitPartition, CommitTopic, DeleteOffsets, FetchOffsets, FetchTopic,
     Heartbeat, JoinGroup, LeaveGroup, ListFilter, MemberIdentity, Protocol, SyncGroup,
+};
+pub use consumer::{
+    AssignmentEpoch, ClassicMember, ConsumerChange, ConsumerState, CurrentAssignment, GroupEpoch,
+    MemberSettings, MemberState, PartitionEpochs, Partitions, ResolvedRegex,
 };
 pub use durable::{DurableGroup, DurableGroups};
 pub use ids::{Generation, GroupId, InstanceId, MemberId, SharedBytes, TopicName};
@@ -44,7 +52,8 @@ pub use reply::{
     FetchedPartition, FetchedTopic, GroupState, GroupType, JoinReply, JoinedMember, LeaveReply,
     ListedGroup, Reply, SyncReply,
 };
-pub use settings::GroupSettings;
+pub use settings::{ConsumerGroupSettings, GroupSettings};
+pub use topics::{TopicImage, TopicsImage};
 
 /// What a step of the groups asks of the runner.
 pub type GroupEffects = Effects<Record, Reply>;
@@ -55,7 +64,8 @@ pub struct Groups {
     settings: GroupSettings,
     durable: DurableGroups,
     /// Groups with members or members-to-be; all others are empty and have nothing but their durable state.
-    live: HashMap<GroupId, ClassicGroup>,
+    live: HashMap<GroupId, LiveGroup>,
+    topics: TopicsImage,
     deadlines: Deadlines,
     next_sweep: Millis,
     /// How far an unfinished sweep has come.
@@ -67,6 +77,8 @@ pub struct Groups {
 pub(crate) struct Step<'a> {
     now: Millis,
     settings: &'a GroupSettings,
+    #[expect(dead_code, reason = "read by the protocols that assign partitions")]
+    topics: &'a TopicsImage,
     durable: &'a mut DurableGroups,
     effects: &'a mut GroupEffects,
 }
@@ -89,6 +101,7 @@ impl Groups {
             settings,
             durable: DurableGroups::default(),
             live: HashMap::new(),
+            topics: TopicsImage::default(),
             deadlines: Deadlines::default(),
             next_sweep: Millis::default(),
             sweep_after: None,
@@ -110,13 +123,26 @@ impl Groups {
         self.is_loaded = true;
         self.next_sweep = now + self.settings.offsets_retention_check_interval;
         for (id, group) in self.durable.iter().filter(|(_, group)| group.has_members()) {
-            let Some(metadata) = &group.metadata else {
-                continue;
+            let live = match (&group.consumer, &group.metadata) {
+                (Some(consumer), _) => LiveGroup::Consumer(ConsumerGroup::recorded(
+                    id.clone(),
+                    consumer,
+                    now,
+                    &self.settings,
+                )),
+                (None, Some(metadata)) => {
+                    LiveGroup::Classic(ClassicGroup::recorded(id.clone(), metadata, now))
+                }
+                (None, None) => continue,
             };
-            let live = ClassicGroup::recorded(id.clone(), metadata, now);
             self.deadlines.set(id, live.next_deadline());
             self.live.insert(id.clone(), live);
         }
+    }
+
+    /// Takes in what topics there are now; groups whose topics have changed get a new assignment.
+    pub fn set_topics(&mut self, _now: Millis, topics: TopicsImage, _effects: &mut GroupEffects) {
+        self.topics = topics;
     }
 
     /// Decides one request. The reply is in `effects` now, or in those of a later `handle` or `tick`.
@@ -165,7 +191,7 @@ impl Groups {
     /// Does what is due at `now`, each group at most once.
     pub fn tick(&mut self, now: Millis, effects: &mut GroupEffects) {
         for group in self.deadlines.due(now) {
-            self.with_group(now, &group, effects, |group, step| group.tick(step));
+            self.with_live(now, &group, effects, |group, step| group.tick(step));
         }
         if self.next_sweep <= now {
             self.sweep(now, effects);
@@ -201,7 +227,7 @@ impl Groups {
         match self.check_join(&join) {
             Ok(()) => {
                 let id = join.group.clone();
-                self.with_group(now, &id, effects, |group, step| {
+                self.with_classic(now, &id, effects, |group, step| {
                     group.join(step, request, join)
                 });
             }
@@ -224,17 +250,17 @@ impl Groups {
             return;
         }
         let id = sync.group.clone();
-        self.with_group(now, &id, effects, |group, step| {
+        self.with_classic(now, &id, effects, |group, step| {
             group.sync(step, request, sync)
         });
     }
 
     fn heartbeat(&mut self, now: Millis, heartbeat: &Heartbeat) -> Result<(), ErrorCode> {
         self.check_live(&heartbeat.group)?;
-        let group = self.live.get_mut(&heartbeat.group);
-        group
-            .ok_or(ErrorCode::UnknownMemberId)?
-            .heartbeat(now, heartbeat)
+        match self.live.get_mut(&heartbeat.group) {
+            Some(LiveGroup::Classic(group)) => group.heartbeat(now, heartbeat),
+            Some(LiveGroup::Consumer(_)) | None => Err(ErrorCode::UnknownMemberId),
+        }
     }
 
     fn leave(
@@ -247,7 +273,7 @@ impl Groups {
         match self.check_live(&leave.group) {
             Ok(()) => {
                 let id = leave.group.clone();
-                self.with_group(now, &id, effects, |group, step| {
+                self.with_classic(now, &id, effects, |group, step| {
                     group.leave(step, request, leave)
                 });
             }
@@ -275,18 +301,17 @@ impl Groups {
         }
     }
 
-    /// Nobody can be a member of a group that is not live.
+    /// Nobody can be a member of a classic group that is not live.
     fn check_live(&self, group: &GroupId) -> Result<(), ErrorCode> {
         admission::check_group_id(group)?;
-        if self.live.contains_key(group) {
-            Ok(())
-        } else {
-            Err(ErrorCode::UnknownMemberId)
+        match self.live.get(group) {
+            Some(LiveGroup::Classic(_)) => Ok(()),
+            Some(LiveGroup::Consumer(_)) | None => Err(ErrorCode::UnknownMemberId),
         }
     }
 
-    /// Lets `act` change a group, then sets its deadline, or forgets the group if only its durable state is left.
-    fn with_group(
+    /// Lets `act` change a classic group, which comes into being by it.
+    fn with_classic(
         &mut self,
         now: Millis,
         id: &GroupId,
@@ -297,17 +322,33 @@ impl Groups {
             .durable
             .get(id.as_str())
             .and_then(|group| group.metadata.as_ref());
-        let group = self
-            .live
+        self.live
             .entry(id.clone())
-            .or_insert_with(|| ClassicGroup::empty(id.clone(), recorded));
-        let durable = &mut self.durable;
+            .or_insert_with(|| LiveGroup::Classic(ClassicGroup::empty(id.clone(), recorded)));
+        self.with_live(now, id, effects, |group, step| match group {
+            LiveGroup::Classic(group) => act(group, step),
+            LiveGroup::Consumer(_) => unreachable!("the request was for a classic group"),
+        });
+    }
+
+    /// Lets `act` change a live group, then sets its deadline, or forgets the group if only its durable state is left.
+    fn with_live(
+        &mut self,
+        now: Millis,
+        id: &GroupId,
+        effects: &mut GroupEffects,
+        act: impl FnOnce(&mut LiveGroup, &mut Step<'_>),
+    ) {
+        let Some(group) = self.live.get_mut(id) else {
+            return;
+        };
         act(
             group,
             &mut Step {
                 now,
                 settings: &self.settings,
-                durable,
+                topics: &self.topics,
+                durable: &mut self.durable,
                 effects,
             },
         );
@@ -323,6 +364,7 @@ impl Groups {
         Step {
             now,
             settings: &self.settings,
+            topics: &self.topics,
             durable: &mut self.durable,
             effects,
         }

@@ -7,12 +7,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use broker_state::groups::{
-    Command, GroupSettings, Groups, ListFilter, Record, Reply as GroupReply, TopicName,
+    Command, GroupSettings, Groups, ListFilter, Record, Reply as GroupReply, TopicImage, TopicName,
+    TopicsImage,
 };
 use broker_state::step::{Effects, Millis, RequestId};
 use wire::Uuid;
 
 use crate::clock::Clock;
+use crate::cluster::ClusterImage;
 use crate::data::Data;
 use crate::error::StartError;
 use crate::journal::{Entry, Journal};
@@ -33,6 +35,10 @@ enum Event {
     },
     TopicsDeleted {
         topics: Vec<(TopicName, Uuid)>,
+    },
+    /// The cluster has a new image.
+    Topics {
+        image: Arc<ClusterImage>,
     },
     Inspect {
         reply: Reply<Vec<GroupOverview>>,
@@ -72,6 +78,11 @@ impl CoordinatorHandle {
         self.0.send(Event::TopicsDeleted { topics });
     }
 
+    /// Tells which topics there are now.
+    pub fn topics_changed(&self, image: Arc<ClusterImage>) {
+        self.0.send(Event::Topics { image });
+    }
+
     /// What groups there are and how far they have come; empty when the broker is stopping.
     pub async fn inspect(&self) -> Vec<GroupOverview> {
         let groups = self.0.ask(|reply| Event::Inspect { reply });
@@ -96,6 +107,8 @@ impl CoordinatorHandle {
 pub struct Coordinator {
     groups: Groups,
     journal: Journal,
+    /// An image that the groups have not seen.
+    new_topics: Option<Arc<ClusterImage>>,
     waiting: HashMap<RequestId, Reply<GroupReply>>,
     next_request: u64,
 }
@@ -126,6 +139,7 @@ impl Coordinator {
         Ok(Self {
             groups,
             journal,
+            new_topics: None,
             waiting: HashMap::new(),
             next_request: 0,
         })
@@ -170,6 +184,7 @@ impl Coordinator {
             for event in events {
                 self.take(now_ms, event, &mut effects, &mut closing);
             }
+            self.take_topics(now_ms, &mut effects);
             self.groups.tick(Millis(now_ms), &mut effects);
             self.settle(effects, now_ms, partition)?;
             if let Some(reply) = closing {
@@ -197,6 +212,7 @@ impl Coordinator {
     ) {
         match event {
             Event::Command { command, reply } => {
+                self.take_topics(now_ms, effects);
                 let request = RequestId(self.next_request);
                 self.next_request += 1;
                 self.waiting.insert(request, reply);
@@ -206,8 +222,17 @@ impl Coordinator {
             Event::TopicsDeleted { topics } => {
                 self.groups.topics_deleted(Millis(now_ms), &topics, effects);
             }
+            Event::Topics { image } => self.new_topics = Some(image),
             Event::Inspect { reply } => reply.deliver(self.overview()),
             Event::Close { reply } => *closing = Some(reply),
+        }
+    }
+
+    /// Gives the groups the latest image; those in between, while many topics are made, do not matter.
+    fn take_topics(&mut self, now_ms: i64, effects: &mut Effects<Record, GroupReply>) {
+        if let Some(image) = self.new_topics.take() {
+            self.groups
+                .set_topics(Millis(now_ms), topics(&image), effects);
         }
     }
 
@@ -260,6 +285,17 @@ impl Coordinator {
         });
         groups.collect()
     }
+}
+
+/// What of the cluster's image the groups look at.
+fn topics(image: &ClusterImage) -> TopicsImage {
+    let topics = image.topics().into_iter().map(|topic| {
+        let partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+        let id = topic.id;
+        let name = TopicName::from(Arc::clone(&topic.name));
+        (name, TopicImage { id, partitions })
+    });
+    topics.collect()
 }
 
 fn entry(record: &Record) -> Entry {

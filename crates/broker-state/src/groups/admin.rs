@@ -7,8 +7,8 @@ use wire::ErrorCode;
 use super::admission::check_group_id;
 use super::command::ListFilter;
 use super::ids::{GroupId, TopicName};
+use super::live::LiveGroup;
 use super::offsets::tombstone;
-use super::records::Record;
 use super::reply::{DescribedGroup, GroupState, GroupType, ListedGroup, Reply};
 use super::{GroupEffects, Groups};
 use crate::step::{Millis, RequestId};
@@ -16,10 +16,13 @@ use crate::step::{Millis, RequestId};
 impl Groups {
     /// One group with its members. An unknown group is `Dead` with `GROUP_ID_NOT_FOUND`.
     pub fn describe(&self, group: &GroupId) -> DescribedGroup {
-        if let Some(live) = self.live.get(group) {
-            return live.describe();
-        }
-        let found = self.durable.get(group.as_str());
+        let found = match self.live.get(group) {
+            Some(LiveGroup::Classic(live)) => return live.describe(),
+            // A group of another protocol is none to this request.
+            Some(_) => None,
+            None => self.durable.get(group.as_str()),
+        };
+        let found = found.filter(|found| found.group_type() == GroupType::Classic);
         let error = match found {
             _ if group.is_empty() => ErrorCode::InvalidGroupId,
             Some(_) => ErrorCode::None,
@@ -48,14 +51,17 @@ impl Groups {
             .iter()
             .filter(|(group, _)| !self.live.contains_key(*group));
         let recorded = recorded.map(|(group, durable)| {
-            let metadata = durable.metadata.as_ref();
-            let protocol_type = metadata.map_or("", |metadata| &metadata.protocol_type);
-            listed(group, protocol_type, GroupState::Empty)
+            listed(
+                group,
+                durable.protocol_type(),
+                GroupState::Empty,
+                durable.group_type(),
+            )
         });
-        let live = self
-            .live
-            .iter()
-            .map(|(group, live)| listed(group, live.protocol_type(), live.state()));
+        let live = self.live.iter().map(|(group, live)| {
+            let state = live.state(&self.durable);
+            listed(group, live.protocol_type(), state, live.group_type())
+        });
         let mut groups: Vec<ListedGroup> = recorded
             .chain(live)
             .filter(|group| passes(filter, group))
@@ -105,7 +111,7 @@ impl Groups {
         if self
             .live
             .get(id)
-            .is_some_and(|live| live.state() != GroupState::Empty)
+            .is_some_and(|live| live.state(&self.durable) != GroupState::Empty)
         {
             return Err(ErrorCode::NonEmptyGroup);
         }
@@ -117,25 +123,28 @@ impl Groups {
                 partitions.keys().map(move |p| (topic.clone(), *p))
             });
             let offsets: Vec<(TopicName, i32)> = offsets.collect();
-            let has_metadata = group.metadata.is_some();
+            let itself = group.tombstones(id);
             let mut step = self.step(now, effects);
             for (topic, partition) in offsets {
                 step.write(tombstone(id, &topic, partition));
             }
-            if has_metadata {
-                step.write(Record::GroupTombstone { group: id.clone() });
-            }
+            itself.into_iter().for_each(|record| step.write(record));
         }
         Ok(())
     }
 }
 
-fn listed(group: &GroupId, protocol_type: &str, state: GroupState) -> ListedGroup {
+fn listed(
+    group: &GroupId,
+    protocol_type: &str,
+    state: GroupState,
+    group_type: GroupType,
+) -> ListedGroup {
     ListedGroup {
         group: group.clone(),
         protocol_type: protocol_type.to_owned(),
         state,
-        group_type: GroupType::Classic,
+        group_type,
     }
 }
 

@@ -4,8 +4,11 @@ use wire::ErrorCode;
 
 use super::Groups;
 use super::command::JoinGroup;
+use super::durable::DurableGroup;
 use super::ids::{GroupId, InstanceId};
+use super::live::LiveGroup;
 use super::records::MAX_TEXT_BYTES;
+use super::reply::GroupType;
 use super::settings::GroupSettings;
 
 impl Groups {
@@ -15,6 +18,10 @@ impl Groups {
         let sessions = self.settings.min_session_timeout..=self.settings.max_session_timeout;
         if !sessions.contains(&join.session_timeout) {
             return Err(ErrorCode::InvalidSessionTimeout);
+        }
+        match self.group_type(&join.group) {
+            Some(GroupType::Classic) | None => {}
+            Some(_) => return Err(ErrorCode::InconsistentGroupProtocol),
         }
         if !self.exists(&join.group) {
             if !join.member_id.is_empty() {
@@ -29,6 +36,13 @@ impl Groups {
 
     pub(super) fn exists(&self, group: &GroupId) -> bool {
         self.live.contains_key(group) || self.durable.get(group.as_str()).is_some()
+    }
+
+    /// The protocol of a group that exists.
+    pub(super) fn group_type(&self, group: &GroupId) -> Option<GroupType> {
+        let live = self.live.get(group).map(LiveGroup::group_type);
+        let durable = || self.durable.get(group.as_str());
+        live.or_else(|| durable().map(DurableGroup::group_type))
     }
 
     /// Whether no further group may come into being.

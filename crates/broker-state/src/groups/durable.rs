@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::consumer::{ConsumerChange, ConsumerState};
 use super::ids::{GroupId, TopicName};
 use super::records::{CommittedOffset, GroupMetadata, Record};
 
@@ -17,6 +18,8 @@ pub struct DurableGroups {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DurableGroup {
     pub metadata: Option<GroupMetadata>,
+    /// What a consumer group (KIP-848) is; never beside `metadata`.
+    pub consumer: Option<ConsumerState>,
     pub offsets: BTreeMap<TopicName, BTreeMap<i32, CommittedOffset>>,
 }
 
@@ -26,11 +29,12 @@ impl DurableGroup {
         self.offsets.values().map(BTreeMap::len).sum()
     }
 
-    /// Whether a recorded generation still has members.
+    /// Whether members are recorded.
     pub fn has_members(&self) -> bool {
-        self.metadata
-            .as_ref()
-            .is_some_and(|metadata| !metadata.members.is_empty())
+        let metadata = self.metadata.as_ref();
+        let consumer = self.consumer.as_ref();
+        metadata.is_some_and(|metadata| !metadata.members.is_empty())
+            || consumer.is_some_and(|consumer| !consumer.members.is_empty())
     }
 
     /// The committed offset of one partition.
@@ -39,7 +43,7 @@ impl DurableGroup {
     }
 
     fn is_nothing(&self) -> bool {
-        self.metadata.is_none() && self.offsets.is_empty()
+        self.metadata.is_none() && self.consumer.is_none() && self.offsets.is_empty()
     }
 }
 
@@ -70,6 +74,7 @@ impl DurableGroups {
                 self.groups.entry(group.clone()).or_default().metadata = Some(metadata.clone());
             }
             Record::GroupTombstone { group } => self.change(group, |group| group.metadata = None),
+            Record::Consumer { group, change } => self.apply_to_consumer(group, change),
         }
     }
 
@@ -93,7 +98,12 @@ impl DurableGroups {
                         committed: committed.clone(),
                     })
             });
-            metadata.chain(offsets)
+            let consumer = group.consumer.iter().flat_map(ConsumerState::changes);
+            let consumer = consumer.map(move |change| Record::Consumer {
+                group: id.clone(),
+                change,
+            });
+            metadata.chain(consumer).chain(offsets)
         })
     }
 
@@ -121,6 +131,21 @@ impl DurableGroups {
 
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty()
+    }
+
+    fn apply_to_consumer(&mut self, id: &GroupId, change: &ConsumerChange) {
+        if change.is_some() {
+            let group = self.groups.entry(id.clone()).or_default();
+            group.consumer.get_or_insert_default().apply(change);
+        } else if *change == ConsumerChange::Group(None) {
+            self.change(id, |group| group.consumer = None);
+        } else {
+            self.change(id, |group| {
+                if let Some(consumer) = &mut group.consumer {
+                    consumer.apply(change);
+                }
+            });
+        }
     }
 
     /// Changes a group that exists, and forgets it when nothing of it is left.

@@ -214,8 +214,8 @@ impl Groups {
             }
         }
         let all_gone = tombstones.len() - before == group.offset_count();
-        if all_gone && !self.live.contains_key(id) && group.metadata.is_some() {
-            tombstones.push(Record::GroupTombstone { group: id.clone() });
+        if all_gone && !self.live.contains_key(id) {
+            tombstones.extend(group.tombstones(id));
         }
     }
 
@@ -225,9 +225,11 @@ impl Groups {
         let Some(live) = self.live.get(id) else {
             return Some(Subscribed::Nobody);
         };
-        match (live.state(), live.subscribed()) {
+        let subscribed = live.subscribed(&self.durable);
+        match (live.state(&self.durable), subscribed) {
             (GroupState::Empty, _) => Some(Subscribed::Nobody),
-            (GroupState::Stable, subscribed @ Subscribed::To(_)) => Some(subscribed),
+            (GroupState::PreparingRebalance | GroupState::CompletingRebalance, _) => None,
+            (_, subscribed @ Subscribed::To(_)) => Some(subscribed),
             _ => None,
         }
     }
@@ -235,12 +237,7 @@ impl Groups {
     fn check_commit(&mut self, now: Millis, commit: &CommitOffsets) -> Result<(), ErrorCode> {
         super::admission::check_group_id(&commit.group)?;
         if let Some(live) = self.live.get_mut(&commit.group) {
-            return live.check_commit(
-                now,
-                &commit.member_id,
-                commit.instance_id.as_ref(),
-                commit.generation,
-            );
+            return live.check_commit(now, commit, &self.durable);
         }
         let exists = self.durable.get(commit.group.as_str()).is_some();
         match (exists, commit.generation.is_some()) {
@@ -258,7 +255,8 @@ impl Groups {
         if !self.exists(group) {
             return Err(ErrorCode::GroupIdNotFound);
         }
-        match self.live.get(group).map(|live| live.subscribed()) {
+        let live = self.live.get(group);
+        match live.map(|live| live.subscribed(&self.durable)) {
             None => Ok(Subscribed::Nobody),
             Some(Subscribed::Unknown) => Err(ErrorCode::NonEmptyGroup),
             Some(subscribed) => Ok(subscribed),

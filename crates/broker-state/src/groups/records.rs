@@ -4,17 +4,19 @@
 //! key                                              value
 //! int16 1  group, topic: string  partition: int32  OffsetCommitValue v4 (v3 without a topic id, v1 with its own expiry)
 //! int16 2  group: string                           GroupMetadataValue v3
+//! int16 3–8, 16                                    consumer groups: `consumer::records`
 //! ```
 //! A null value is a tombstone. Written are the versions above; read are all that Kafka has written (0–4).
 //! Keeps true: `decode(encode(record)) == record`; decoding never panics and never allocates more than its input.
 
-mod codec;
+pub(super) mod codec;
 
 use std::time::Duration;
 
 use thiserror::Error;
 use wire::Uuid;
 
+use super::consumer::ConsumerChange;
 use super::ids::{Generation, GroupId, InstanceId, MemberId, SharedBytes, TopicName};
 use crate::step::Millis;
 use codec::{Flavour, Reader, Writer};
@@ -45,6 +47,11 @@ pub enum Record {
     },
     GroupTombstone {
         group: GroupId,
+    },
+    /// A change of a consumer group.
+    Consumer {
+        group: GroupId,
+        change: ConsumerChange,
     },
 }
 
@@ -136,7 +143,8 @@ impl Record {
             Record::OffsetCommit { group, .. }
             | Record::OffsetTombstone { group, .. }
             | Record::GroupMetadata { group, .. }
-            | Record::GroupTombstone { group } => group,
+            | Record::GroupTombstone { group }
+            | Record::Consumer { group, .. } => group,
         }
     }
 
@@ -156,6 +164,7 @@ impl Record {
                 16 + group.as_str().len() + metadata.size()
             }
             Record::GroupTombstone { group } => 8 + group.as_str().len(),
+            Record::Consumer { group, change } => 8 + group.as_str().len() + change.size(),
         }
     }
 
@@ -180,6 +189,7 @@ impl Record {
                 (group_key(group), Some(encode_group(metadata)))
             }
             Record::GroupTombstone { group } => (group_key(group), None),
+            Record::Consumer { group, change } => change.encode(group),
         }
     }
 
@@ -223,6 +233,11 @@ impl Record {
                     None => Record::GroupTombstone { group },
                 })
             }
+            kind if ConsumerChange::has_key(kind) => {
+                let group = GroupId::from(key.text("group")?);
+                let change = ConsumerChange::decode(kind, key, value)?;
+                Ok(Record::Consumer { group, change })
+            }
             other => Err(RecordError::UnknownKey(other)),
         }
     }
@@ -259,16 +274,16 @@ fn offset_version(committed: &CommittedOffset) -> i16 {
 
 fn encode_offset(committed: &CommittedOffset) -> Vec<u8> {
     let version = offset_version(committed);
-    let mut value = Writer::new(version);
+    let mut value = if version >= 4 {
+        Writer::flexible(version)
+    } else {
+        Writer::new(version)
+    };
     value.int64(committed.offset);
     if version >= 3 {
         value.int32(committed.leader_epoch);
     }
-    if version >= 4 {
-        value.compact_text(&committed.metadata);
-    } else {
-        value.text(&committed.metadata);
-    }
+    value.text(&committed.metadata);
     value.int64(committed.committed_at.0);
     if version == 1 {
         value.int64(committed.expires_at.map_or(-1, |at| at.0));

@@ -161,6 +161,10 @@ pub enum GroupState {
     Empty,
     PreparingRebalance,
     CompletingRebalance,
+    /// A consumer group whose target assignment is to be made.
+    Assigning,
+    /// A consumer group whose members are on their way to their targets.
+    Reconciling,
     Stable,
     /// Only ever shown for a group that does not exist.
     Dead,
@@ -173,6 +177,8 @@ impl GroupState {
             GroupState::Empty => "Empty",
             GroupState::PreparingRebalance => "PreparingRebalance",
             GroupState::CompletingRebalance => "CompletingRebalance",
+            GroupState::Assigning => "Assigning",
+            GroupState::Reconciling => "Reconciling",
             GroupState::Stable => "Stable",
             GroupState::Dead => "Dead",
         }
@@ -183,13 +189,18 @@ impl GroupState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GroupType {
     Classic,
+    Consumer,
 }
 
 impl GroupType {
+    /// The protocol type of every consumer group.
+    pub const CONSUMER_PROTOCOL: &str = "consumer";
+
     /// The name on the wire.
     pub fn name(self) -> &'static str {
         match self {
             GroupType::Classic => "classic",
+            GroupType::Consumer => "consumer",
         }
     }
 }

@@ -29,6 +29,8 @@ pub struct GroupSettings {
     pub max_member_metadata_bytes: usize,
     /// The encoded size of a group's record; an assignment beyond it fails the rebalance with `UNKNOWN_SERVER_ERROR`, as in Kafka.
     pub max_group_record_bytes: usize,
+    /// `group.consumer.*`: consumer groups (KIP-848).
+    pub consumer: ConsumerGroupSettings,
     /// Groups and offsets that one tick looks at when it expires offsets; the rest follows in the next ticks.
     pub max_swept_per_tick: usize,
 }
@@ -48,7 +50,29 @@ impl Default for GroupSettings {
             max_offsets_per_group: 100_000,
             max_member_metadata_bytes: 1 << 20,
             max_group_record_bytes: 16 << 20,
+            consumer: ConsumerGroupSettings::default(),
             max_swept_per_tick: 50_000,
+        }
+    }
+}
+
+/// What the broker's configuration says of consumer groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerGroupSettings {
+    /// `group.consumer.session.timeout.ms`
+    pub session_timeout: Duration,
+    /// `group.consumer.heartbeat.interval.ms`
+    pub heartbeat_interval: Duration,
+    /// `group.consumer.max.size`
+    pub max_size: usize,
+}
+
+impl Default for ConsumerGroupSettings {
+    fn default() -> Self {
+        ConsumerGroupSettings {
+            session_timeout: Duration::from_secs(45),
+            heartbeat_interval: Duration::from_secs(5),
+            max_size: 10_000,
         }
     }
 }

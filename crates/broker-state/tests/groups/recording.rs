@@ -202,8 +202,8 @@ fn a_flexible_group_is_read() {
 #[test]
 fn records_of_other_kinds_and_newer_versions_are_named() {
     assert_eq!(
-        Record::decode(&bytes("0003 0001 67"), None),
-        Err(RecordError::UnknownKey(3))
+        Record::decode(&bytes("0063 0001 67"), None),
+        Err(RecordError::UnknownKey(99))
     );
     let newer = Record::decode(&bytes("0002 0001 67"), Some(&bytes("0005 00")));
     assert_eq!(newer, Err(RecordError::UnknownValue { key: 2, version: 5 }));

@@ -58,6 +58,7 @@ impl World {
             );
         }
         self.cluster.publish(image);
+        self.coordinator.topics_changed(self.cluster.image());
         Ok(())
     }
 

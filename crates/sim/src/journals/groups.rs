@@ -176,6 +176,7 @@ impl World {
             Record::GroupTombstone { group } => {
                 self.generations.remove(group);
             }
+            Record::Consumer { .. } => {}
             Record::OffsetCommit {
                 group,
                 topic,

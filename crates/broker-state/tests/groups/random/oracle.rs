@@ -74,6 +74,7 @@ impl Oracle {
             Record::GroupMetadata { group, metadata } => self.check_assignments(group, metadata),
             Record::OffsetTombstone { .. } => self.reached.expired_offsets += 1,
             Record::OffsetCommit { .. } => self.reached.commits += 1,
+            Record::Consumer { .. } => {}
         }
         self.log.push(read);
     }

@@ -23,6 +23,7 @@ pub(super) fn record(record: &Record) -> String {
             partition,
         } => format!("- offset {group} {topic}:{partition}"),
         Record::GroupTombstone { group } => format!("- group {group}"),
+        Record::Consumer { group, change } => format!("{group} {change:?}"),
         Record::GroupMetadata { group, metadata } if metadata.members.is_empty() => {
             assert_eq!(
                 (&metadata.protocol, &metadata.leader),
