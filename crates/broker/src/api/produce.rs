@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use broker_state::configs::Durability;
 use tokio::sync::oneshot::Receiver;
-use wire::produce::{PartitionResponse, Request, Response, TopicResponse};
-use wire::records::{CheckedBatch, RecordIter, decompress};
+use wire::produce::{
+    BatchIndexAndErrorMessage, PartitionResponse, Request, Response, TopicResponse,
+};
+use wire::records::CheckedBatch;
 use wire::{ApiKey, ErrorCode, Uuid};
 
 use super::{Answer, Api, Call, check_version};
@@ -16,14 +18,16 @@ use crate::connection::Connection;
 use crate::partition::Owner;
 use crate::shard::{AppendItem, AppendOutcome, Event, Reply};
 
+mod validate;
+
+use validate::validate;
+
 pub const API: Api = Api {
     key: ApiKey::Produce,
     versions: 3..=13,
     advertised_from: 0,
 };
 
-/// The largest batch of a compacted topic, decompressed.
-const MOST_BYTES_LOOKED_INTO: usize = 64 << 20;
 /// Above this a write takes longer than the two thread switches that writing it here would save.
 const MOST_BYTES_WRITTEN_HERE: usize = 128 << 10;
 
@@ -80,6 +84,7 @@ pub fn start(connection: &Connection, call: &Call<'_>) -> Result<PendingProduce,
     };
     let refusal = refuse_request(&request);
     let is_all = request.acks == -1;
+    let now_ms = connection.core.now_ms();
     for data in &request.topic_data {
         let topic = find_topic(&image, version, data.name, data.topic_id);
         let mut partitions = Vec::with_capacity(data.partition_data.len());
@@ -96,6 +101,7 @@ pub fn start(connection: &Connection, call: &Call<'_>) -> Result<PendingProduce,
                     topic,
                     partition.index,
                     partition.records.map(|records| call.share(records)),
+                    now_ms,
                 ),
             };
             partitions.push((partition.index, outcome));
@@ -142,8 +148,9 @@ impl PendingProduce {
         topic: &Topic,
         index: i32,
         records: Option<bytes::Bytes>,
+        now_ms: i64,
     ) -> PendingPartition {
-        match check(topic, index, records) {
+        match check(topic, index, records, now_ms) {
             Ok(item) => {
                 let Owner::Shard { shard, .. } = item.partition.owner else {
                     unreachable!("check refuses partitions without a shard")
@@ -283,6 +290,7 @@ fn check(
     topic: &Topic,
     index: i32,
     records: Option<bytes::Bytes>,
+    now_ms: i64,
 ) -> Result<AppendItem, AppendOutcome> {
     let unknown = || {
         AppendOutcome::refused(
@@ -316,10 +324,8 @@ fn check(
             "transactions are not served",
         ));
     }
-    if topic.settings.is_compacted && has_record_without_key(&batch) {
-        let text = format!("{} is compacted, so each record needs a key", topic.name);
-        return Err(AppendOutcome::refused(ErrorCode::InvalidRecord, text));
-    }
+    let name = format_args!("{}-{index}", topic.name);
+    let batch = validate(&topic.settings, &name, batch, now_ms)?;
     Ok(AppendItem {
         partition: Arc::clone(partition),
         batch,
@@ -337,16 +343,6 @@ fn too_few_replicas(topic: &Topic) -> AppendOutcome {
     AppendOutcome::refused(ErrorCode::NotEnoughReplicas, text)
 }
 
-/// Looks into the records; only compacted topics pay for it. What cannot be read counts as without a key.
-fn has_record_without_key(batch: &CheckedBatch) -> bool {
-    let header = batch.header();
-    let Ok(records) = decompress(header, batch.bytes(), MOST_BYTES_LOOKED_INTO) else {
-        return true;
-    };
-    RecordIter::new(header, &records)
-        .any(|record| record.map_or(true, |record| record.key.is_none()))
-}
-
 fn respond_partition(index: i32, outcome: AppendOutcome) -> PartitionResponse<'static> {
     PartitionResponse {
         index,
@@ -355,6 +351,14 @@ fn respond_partition(index: i32, outcome: AppendOutcome) -> PartitionResponse<'s
         log_append_time_ms: outcome.log_append_time,
         log_start_offset: outcome.log_start,
         error_message: outcome.message.map(Into::into),
+        record_errors: outcome
+            .record_errors
+            .into_iter()
+            .map(|(batch_index, text)| BatchIndexAndErrorMessage {
+                batch_index,
+                batch_index_error_message: Some(text.into()),
+            })
+            .collect(),
         ..Default::default()
     }
 }

@@ -44,6 +44,8 @@ pub struct AppendOutcome {
     pub error: ErrorCode,
     /// What to tell the client about `error`.
     pub message: Option<String>,
+    /// The records that are the reason, by their place in the batch, with what is wrong with each.
+    pub record_errors: Vec<(i32, String)>,
     pub base_offset: i64,
     /// Set when the topic stamps the time of the append, else -1.
     pub log_append_time: i64,
@@ -55,6 +57,7 @@ impl AppendOutcome {
         Self {
             error,
             message: Some(message.into()),
+            record_errors: Vec::new(),
             base_offset: -1,
             log_append_time: -1,
             log_start: -1,

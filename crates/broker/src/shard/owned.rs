@@ -134,6 +134,7 @@ impl OwnedPartition {
         AppendOutcome {
             error: ErrorCode::None,
             message: None,
+            record_errors: Vec::new(),
             base_offset,
             log_append_time,
             log_start: self.log.log_start().0,

@@ -13,10 +13,11 @@ pub(super) const CRC_AT: usize = 17;
 pub(super) const ATTRIBUTES_AT: usize = 21;
 const MAX_TIMESTAMP_AT: usize = 35;
 
-const LOG_APPEND_TIME: i16 = 1 << 3;
+pub(super) const COMPRESSION: i16 = 7;
+pub(super) const LOG_APPEND_TIME: i16 = 1 << 3;
 pub(super) const TRANSACTIONAL: i16 = 1 << 4;
 pub(super) const CONTROL: i16 = 1 << 5;
-const DELETE_HORIZON: i16 = 1 << 6;
+pub(super) const DELETE_HORIZON: i16 = 1 << 6;
 
 /// Who stamped the records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

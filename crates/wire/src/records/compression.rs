@@ -118,18 +118,43 @@ fn damaged(codec: &'static str, error: &std::io::Error) -> BatchError {
 ///
 /// [`super::BatchBuilder::build`] does this and makes header and checksum right.
 pub fn compress(compression: Compression, records: &[u8]) -> Vec<u8> {
+    compress_at(compression, Level::Default, records)
+}
+
+/// How hard to compress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// The codec's own default.
+    Default,
+    /// A level of gzip (1 to 9) or zstd (up to 22, negative ones are faster); snappy has none, and lz4 as built in has one.
+    Of(i32),
+}
+
+/// As [`compress`], as hard as is asked for.
+pub fn compress_at(compression: Compression, level: Level, records: &[u8]) -> Vec<u8> {
     let written = match compression {
         Compression::None => Ok(records.to_vec()),
-        Compression::Gzip => gzip(records),
+        Compression::Gzip => gzip(records, level),
         Compression::Snappy => Ok(xerial::compress(records)),
         Compression::Lz4 => lz4(records),
-        Compression::Zstd => zstd::bulk::compress(records, zstd::DEFAULT_COMPRESSION_LEVEL),
+        Compression::Zstd => zstd::bulk::compress(records, zstd_level(level)),
     };
     written.expect("writing into memory does not fail")
 }
 
-fn gzip(records: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+fn zstd_level(level: Level) -> i32 {
+    match level {
+        Level::Default => zstd::DEFAULT_COMPRESSION_LEVEL,
+        Level::Of(level) => level,
+    }
+}
+
+fn gzip(records: &[u8], level: Level) -> std::io::Result<Vec<u8>> {
+    let level = match level {
+        Level::Of(level @ 0..=9) => flate2::Compression::new(level.unsigned_abs()),
+        Level::Of(_) | Level::Default => flate2::Compression::default(),
+    };
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
     encoder.write_all(records)?;
     encoder.finish()
 }

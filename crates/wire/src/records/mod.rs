@@ -24,6 +24,7 @@ mod builder;
 mod compression;
 mod iter;
 mod marker;
+mod rewrite;
 mod varint;
 mod xerial;
 
@@ -31,9 +32,10 @@ pub use batch::{
     BATCH_OVERHEAD, BatchHeader, BatchScan, CheckedBatch, TimestampType, scan_batches, verify_crc,
 };
 pub use builder::BatchBuilder;
-pub use compression::{Compression, compress, decompress};
+pub use compression::{Compression, Level, compress, compress_at, decompress};
 pub use iter::{RecordHeader, RecordHeaders, RecordIter, RecordView};
 pub use marker::{EndTransactionMarker, MOST_MARKER_BYTES};
+pub use rewrite::{empty_batch, recompress, retain_records};
 
 use crate::ErrorCode;
 
