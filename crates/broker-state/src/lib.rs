@@ -2,6 +2,7 @@
 
 mod compact;
 pub mod configs;
+pub mod features;
 pub mod fetch_sessions;
 pub mod groups;
 pub mod producer_ids;

@@ -10,9 +10,11 @@ mod commands;
 mod create;
 mod delete;
 mod describe;
+mod features;
 mod names;
 mod partitions;
 mod records;
+mod resources;
 
 #[cfg(test)]
 mod tests;
@@ -33,11 +35,14 @@ pub use names::{
     check_client_append, check_name, is_internal,
 };
 pub use records::{MAX_PARTITIONS, MetadataRecord, RecordError};
+pub use resources::{MAX_CONFIGURED_GROUPS, MAX_SUBSCRIPTIONS};
 
-use crate::configs::{BrokerConfig, ConfigError, Durability, TopicSettings};
+use crate::configs::{BrokerConfig, ConfigError, Durability, GroupConfigs, TopicSettings, Values};
+use crate::features::FinalizedFeatures;
 use crate::producer_ids::{ProducerIdentity, ProducerIds};
 use crate::refusal::Refusal;
 use crate::step::{Effects, RequestId};
+use resources::Resources;
 
 /// What the runner gives the machine at the start; not in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +91,10 @@ pub enum ReplayError {
     Partitions { name: String, from: i32, to: i32 },
     #[error("a configuration in the metadata log is not known to this version: {0}")]
     Config(#[from] ConfigError),
+    #[error(
+        "level {level} of feature {name} in the metadata log is not known to this version; start the version that wrote this data directory, or a newer one"
+    )]
+    Feature { name: String, level: i16 },
 }
 
 /// The state of the cluster, and its rules.
@@ -102,6 +111,8 @@ pub struct Cluster {
     colliding: HashMap<String, BTreeSet<Arc<str>>>,
     partition_count: usize,
     producer_ids: ProducerIds,
+    resources: Resources,
+    features: FinalizedFeatures,
 }
 
 impl Cluster {
@@ -122,6 +133,8 @@ impl Cluster {
             colliding: HashMap::new(),
             partition_count: 0,
             producer_ids: ProducerIds::default(),
+            resources: Resources::default(),
+            features: FinalizedFeatures::default(),
         }
     }
 
@@ -150,6 +163,16 @@ impl Cluster {
     /// The configuration of the broker as it is now.
     pub fn broker_config(&self) -> &BrokerConfig {
         &self.broker
+    }
+
+    /// The settings of every group as they are now.
+    pub fn group_configs(&self) -> GroupConfigs {
+        self.resources.group_configs(&self.broker)
+    }
+
+    /// The values of every client-metrics subscription, by name.
+    pub fn client_metrics(&self) -> impl Iterator<Item = (&Arc<str>, &Values)> {
+        self.resources.client_metrics()
     }
 
     /// Decides `command`, applies what follows from it, and leaves records and answer in `effects`.
@@ -193,6 +216,10 @@ impl Cluster {
                 self.commit(MetadataRecord::LeaderEpochsRaised, effects);
                 Reply::LeaderEpochsRaised
             }
+            Command::UpdateFeatures {
+                updates,
+                validate_only,
+            } => Reply::FeaturesUpdated(self.update_features(&updates, validate_only, effects)),
         };
         effects.reply(request, reply);
     }
@@ -272,6 +299,27 @@ impl Cluster {
                     .flat_map(|topic| &mut topic.leader_epochs);
                 epochs.for_each(|epoch| *epoch = epoch.saturating_add(1));
                 Ok(())
+            }
+            MetadataRecord::ResourceConfigSet {
+                resource,
+                name,
+                value,
+            } => {
+                self.resources.set(&self.broker, resource, name, value)?;
+                Ok(())
+            }
+            MetadataRecord::ResourceConfigRemoved { resource, name } => {
+                self.resources.remove(&self.broker, resource, name);
+                Ok(())
+            }
+            MetadataRecord::FeatureLevelSet { name, level, epoch } => {
+                match self.features.apply(name, *level, *epoch) {
+                    true => Ok(()),
+                    false => Err(ReplayError::Feature {
+                        name: name.clone(),
+                        level: *level,
+                    }),
+                }
             }
         }
     }
@@ -425,6 +473,7 @@ impl Cluster {
     /// After a change of the broker's configuration.
     fn resolve_all(&mut self) -> Result<(), ReplayError> {
         self.default_settings = self.broker.topic_defaults();
+        self.resources.resolve_all(&self.broker);
         let resolved = self
             .topics
             .values()
@@ -439,6 +488,8 @@ impl Cluster {
     /// The records that give this state on an empty cluster: a snapshot of the metadata log.
     pub fn snapshot_records(&self) -> Vec<MetadataRecord> {
         let mut records = self.broker_records();
+        records.extend(self.resources.records());
+        records.extend(self.feature_records());
         for topic in self.topics.values() {
             records.push(MetadataRecord::TopicCreated {
                 id: topic.id,

@@ -200,7 +200,7 @@ apis! {
 pub async fn dispatch(connection: &Connection, call: &Call<'_>) -> Result<Answer, String> {
     let (key, version) = (call.header.api_key, call.header.api_version);
     match ApiKey::try_from(key) {
-        Ok(ApiKey::ApiVersions) => api_versions::answer(call),
+        Ok(ApiKey::ApiVersions) => api_versions::answer(connection, call),
         Ok(ApiKey::Fetch) => fetch::answer(connection, call).await,
         Ok(key) => handle(connection, key, call).await,
         Err(_) => Err(format!("api key {key} v{version} is not known")),

@@ -1,11 +1,13 @@
-//! The image of the cluster that requests read: topics, their settings, their partitions.
+//! The image of the cluster that requests read: topics, their settings, their partitions, the settings of groups,
+//! the finalized features.
 //! The controller publishes a new image after each change is durable; nobody else writes it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use broker_state::configs::TopicSettings;
+use broker_state::configs::{GroupConfig, GroupConfigs, TopicSettings};
+use broker_state::features::FinalizedFeatures;
 use wire::Uuid;
 
 use crate::partition::Partition;
@@ -34,9 +36,42 @@ impl Topic {
 pub struct ClusterImage {
     by_name: HashMap<Arc<str>, Arc<Topic>>,
     by_id: HashMap<Uuid, Arc<Topic>>,
+    features: FinalizedFeatures,
+    group_configs: GroupConfigs,
 }
 
 impl ClusterImage {
+    /// The finalized levels of features.
+    pub fn features(&self) -> &FinalizedFeatures {
+        &self.features
+    }
+
+    /// The settings of every group, for whoever keeps them beyond this image; cheap to clone.
+    #[allow(
+        dead_code,
+        reason = "read by the group protocols that the broker assigns"
+    )]
+    pub fn group_configs(&self) -> &GroupConfigs {
+        &self.group_configs
+    }
+
+    /// The settings of a group, whether it exists or not.
+    #[allow(
+        dead_code,
+        reason = "read by the group protocols that the broker assigns"
+    )]
+    pub fn group_config(&self, group: &str) -> &GroupConfig {
+        self.group_configs.of(group)
+    }
+
+    pub fn set_features(&mut self, features: FinalizedFeatures) {
+        self.features = features;
+    }
+
+    pub fn set_group_configs(&mut self, group_configs: GroupConfigs) {
+        self.group_configs = group_configs;
+    }
+
     pub fn topic(&self, name: &str) -> Option<&Arc<Topic>> {
         self.by_name.get(name)
     }

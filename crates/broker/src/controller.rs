@@ -4,7 +4,7 @@
 //! configures partitions, publishes a new image), then answers. Cut short after the records, the next start
 //! brings the world in line: the records are the truth.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -32,7 +32,7 @@ use crate::sync_pool::SyncPool;
 
 mod world;
 
-pub use world::World;
+pub use world::{Changes, World};
 
 /// The controller's own log; not a topic that clients see.
 pub const CLUSTER_METADATA: &str = "__cluster_metadata";
@@ -205,9 +205,8 @@ impl Controller {
     /// # Errors
     /// `Log` when a partition cannot be opened.
     pub fn open_all(&self, world: &mut World) -> Result<(), StartError> {
-        let ids: BTreeSet<Uuid> = self.state.topics().map(|topic| topic.id).collect();
         world
-            .reconcile(&self.state, &ids)
+            .reconcile(&self.state, &Changes::all(&self.state))
             .map_err(|source| StartError::Log {
                 what: "a partition".to_owned(),
                 source,
@@ -293,9 +292,9 @@ impl Controller {
                     .rewrite(records.iter().map(entry), now_ms)
                     .map_err(fatal)?;
             }
-            let touched = self.touched(&effects.records);
-            if !touched.is_empty() {
-                world.reconcile(&self.state, &touched).map_err(fatal)?;
+            let changes = self.changes(&effects.records);
+            if !changes.is_empty() {
+                world.reconcile(&self.state, &changes).map_err(fatal)?;
             }
         }
         for (request, reply) in effects.replies {
@@ -317,9 +316,9 @@ impl Controller {
             .describe_configs(&query.resource, keys.as_deref())
     }
 
-    /// The topics that these records changed.
-    fn touched(&self, records: &[MetadataRecord]) -> BTreeSet<Uuid> {
-        let mut touched = BTreeSet::new();
+    /// What these records changed.
+    fn changes(&self, records: &[MetadataRecord]) -> Changes {
+        let mut changes = Changes::default();
         for record in records {
             match record {
                 MetadataRecord::TopicCreated { id, .. }
@@ -328,18 +327,26 @@ impl Controller {
                 | MetadataRecord::TopicConfigSet { id, .. }
                 | MetadataRecord::TopicConfigRemoved { id, .. }
                 | MetadataRecord::LeaderEpochSet { id, .. } => {
-                    touched.insert(*id);
+                    changes.topics.insert(*id);
                 }
-                // The broker's settings are the defaults of every topic.
+                // The broker's settings are the defaults of every topic and of every group.
                 MetadataRecord::BrokerConfigSet { .. }
-                | MetadataRecord::BrokerConfigRemoved { .. }
-                | MetadataRecord::LeaderEpochsRaised => {
-                    touched.extend(self.state.topics().map(|topic| topic.id))
+                | MetadataRecord::BrokerConfigRemoved { .. } => {
+                    changes.topics.extend(self.topic_ids());
+                    changes.groups = true;
                 }
+                MetadataRecord::LeaderEpochsRaised => changes.topics.extend(self.topic_ids()),
+                MetadataRecord::ResourceConfigSet { .. }
+                | MetadataRecord::ResourceConfigRemoved { .. } => changes.groups = true,
+                MetadataRecord::FeatureLevelSet { .. } => changes.features = true,
                 MetadataRecord::ProducerIdsReserved { .. } => {}
             }
         }
-        touched
+        changes
+    }
+
+    fn topic_ids(&self) -> impl Iterator<Item = Uuid> + '_ {
+        self.state.topics().map(|topic| topic.id)
     }
 }
 

@@ -4,11 +4,26 @@
 //! Different here: internal topics have one replica by default, so that one broker needs no configuration; keys
 //! whose change would need a restart of ours are read-only even where Kafka takes them while it runs.
 
+use std::sync::LazyLock;
+
 use super::key::{ConfigKey, ConfigType, Rule, Update, suggest};
 use super::topic_keys::{
     CLEANUP_POLICIES, COMPRESSION_TYPES, DURABILITIES, LONG_MAX, TIMESTAMP_TYPES,
 };
 use crate::configs::ConfigError;
+
+mod groups;
+
+static BROKER_KEYS: LazyLock<Vec<ConfigKey>> = LazyLock::new(|| {
+    let mut keys = [KEYS, groups::KEYS].concat();
+    keys.sort_unstable_by_key(|key| key.name);
+    keys
+});
+
+/// All broker keys that we know, sorted by name.
+pub fn broker_keys() -> &'static [ConfigKey] {
+    &BROKER_KEYS
+}
 
 /// The key of this name.
 ///
@@ -47,9 +62,8 @@ use ConfigType::{Boolean, Double, Int, List, Long, Password, Short, String};
 use Rule::{Anything, AtLeast, Between, BetweenOr, Fraction, ListOf, OneOf};
 use Update::{Dynamic, ReadOnly};
 
-/// All broker keys that we know, sorted by name.
 #[rustfmt::skip]
-pub static BROKER_KEYS: &[ConfigKey] = &[
+const KEYS: &[ConfigKey] = &[
     broker("advertised.listeners", List, None, Anything, ReadOnly,
         "The addresses that clients are told to connect to; unset means each client's own way to us."),
     broker("auto.create.topics.enable", Boolean, Some("true"), Anything, ReadOnly,
@@ -98,40 +112,6 @@ pub static BROKER_KEYS: &[ConfigKey] = &[
         "The most bytes of records in one fetch response, whatever the client asks for."),
     broker("fetch.purgatory.purge.interval.requests", Int, Some("1000"), Anything, ReadOnly,
         "Kafka's clean-up rhythm of waiting fetches; without effect."),
-    broker("group.consumer.assignment.interval.ms", Int, Some("1000"), AtLeast(0), ReadOnly,
-        "Shortest time between two assignments of a consumer group of the new protocol."),
-    broker("group.consumer.assignors", List, Some("uniform,range"), Anything, ReadOnly,
-        "Assignors of the broker for groups of the new consumer protocol, the default first."),
-    broker("group.consumer.heartbeat.interval.ms", Int, Some("5000"), AtLeast(1), ReadOnly,
-        "Time between heartbeats of members of the new consumer protocol."),
-    broker("group.consumer.max.heartbeat.interval.ms", Int, Some("15000"), AtLeast(1), ReadOnly,
-        "Longest heartbeat interval that a group may be configured with."),
-    broker("group.consumer.max.session.timeout.ms", Int, Some("60000"), AtLeast(1), ReadOnly,
-        "Longest session timeout that a group may be configured with."),
-    broker("group.consumer.max.size", Int, Some("2147483647"), AtLeast(1), ReadOnly,
-        "Most members of a group of the new consumer protocol."),
-    broker("group.consumer.migration.policy", String, Some("bidirectional"), Anything, ReadOnly,
-        "Which way groups may move between the classic and the new consumer protocol."),
-    broker("group.consumer.min.heartbeat.interval.ms", Int, Some("5000"), AtLeast(1), ReadOnly,
-        "Shortest heartbeat interval that a group may be configured with."),
-    broker("group.consumer.min.session.timeout.ms", Int, Some("45000"), AtLeast(1), ReadOnly,
-        "Shortest session timeout that a group may be configured with."),
-    broker("group.consumer.session.timeout.ms", Int, Some("45000"), AtLeast(1), ReadOnly,
-        "Time without heartbeats after which a member of the new consumer protocol is removed."),
-    broker("group.coordinator.append.linger.ms", Int, Some("-1"), AtLeast(-1), ReadOnly,
-        "How long group records are collected before they are written; -1 adapts to the load."),
-    broker("group.coordinator.rebalance.protocols", List, Some("classic"), ListOf(&["classic", "consumer", "share", "streams"]), ReadOnly,
-        "The group protocols that are served."),
-    broker("group.coordinator.threads", Int, Some("4"), AtLeast(1), ReadOnly,
-        "Threads of Kafka's group coordinator; kept for tools."),
-    broker("group.initial.rebalance.delay.ms", Int, Some("3000"), Anything, ReadOnly,
-        "How long a new group waits for more members before its first rebalance."),
-    broker("group.max.session.timeout.ms", Int, Some("1800000"), Anything, ReadOnly,
-        "Longest session timeout that a member may ask for."),
-    broker("group.max.size", Int, Some("2147483647"), AtLeast(1), ReadOnly,
-        "Most members of a classic group; a further one is refused with GROUP_MAX_SIZE_REACHED."),
-    broker("group.min.session.timeout.ms", Int, Some("6000"), Anything, ReadOnly,
-        "Shortest session timeout that a member may ask for."),
     broker("inter.broker.listener.name", String, None, Anything, ReadOnly,
         "The listener between brokers; none on one broker."),
     broker("leader.imbalance.check.interval.seconds", Long, Some("300"), AtLeast(1), ReadOnly,
@@ -312,12 +292,6 @@ pub static BROKER_KEYS: &[ConfigKey] = &[
         "The SASL mechanisms that clients may use."),
     broker("security.inter.broker.protocol", String, Some("PLAINTEXT"), OneOf(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), ReadOnly,
         "The security protocol between brokers; without effect on one broker."),
-    broker("share.coordinator.state.topic.num.partitions", Int, Some("50"), AtLeast(1), ReadOnly,
-        "Partitions of __share_group_state; must not change once it exists."),
-    broker("share.coordinator.state.topic.replication.factor", Short, Some("1"), AtLeast(1), ReadOnly,
-        "Replicas of __share_group_state."),
-    broker("share.coordinator.state.topic.segment.bytes", Int, Some("104857600"), AtLeast(1), ReadOnly,
-        "The segment size of __share_group_state."),
     broker("socket.listen.backlog.size", Int, Some("50"), AtLeast(1), ReadOnly,
         "Connections that wait to be accepted."),
     broker("socket.receive.buffer.bytes", Int, Some("102400"), Anything, ReadOnly,

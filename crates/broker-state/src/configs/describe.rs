@@ -3,8 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use super::group_config::{Values, default_of};
 use super::key::{ConfigKey, ConfigType, Update};
-use super::{BrokerConfig, BrokerScope, TOPIC_KEYS, TopicKey};
+use super::{
+    BrokerConfig, BrokerScope, CLIENT_METRICS_KEYS, GROUP_KEYS, GroupKey, TOPIC_KEYS, TopicKey,
+};
 
 /// Where a value comes from, with the number that DescribeConfigs uses for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +18,8 @@ pub enum ConfigSource {
     DynamicDefaultBroker = 3,
     StaticBroker = 4,
     Default = 5,
+    DynamicClientMetrics = 7,
+    DynamicGroup = 8,
 }
 
 impl ConfigSource {
@@ -102,7 +107,7 @@ pub fn describe_broker(
     scope: BrokerScope,
     wanted: Option<&[&str]>,
 ) -> Vec<ConfigEntry> {
-    super::BROKER_KEYS
+    super::broker_keys()
         .iter()
         .filter(|key| is_wanted(key, wanted))
         .filter(|key| {
@@ -129,6 +134,65 @@ fn broker_entry(broker: &BrokerConfig, scope: BrokerScope, key: &ConfigKey) -> C
         synonyms.first().and_then(|first| first.value.clone()),
         synonyms,
     )
+}
+
+/// Every group key for a group with these values, by name; a `wanted` list with names in it leaves out all others.
+pub fn describe_group(
+    broker: &BrokerConfig,
+    values: &Values,
+    wanted: Option<&[&str]>,
+) -> Vec<ConfigEntry> {
+    GROUP_KEYS
+        .iter()
+        .filter(|entry| is_wanted(&entry.key, wanted))
+        .map(|entry| group_entry(broker, values, entry))
+        .collect()
+}
+
+/// The value as it is stored; where the broker's limits have moved since, the coordinators keep to the limits.
+fn group_entry(broker: &BrokerConfig, values: &Values, group_key: &GroupKey) -> ConfigEntry {
+    let own = values.get(group_key.key.name);
+    let mut synonyms: Vec<ConfigSynonym> = Vec::new();
+    synonyms.extend(own.map(|value| ConfigSynonym {
+        name: group_key.key.name,
+        value: Some(value.clone()),
+        source: ConfigSource::DynamicGroup,
+    }));
+    match group_key.synonym {
+        Some(name) => synonyms.extend(broker.layers(name).map(|(source, value)| ConfigSynonym {
+            name,
+            value: Some(value.to_owned()),
+            source,
+        })),
+        None => synonyms.push(ConfigSynonym {
+            name: group_key.key.name,
+            value: group_key.key.default.map(str::to_owned),
+            source: ConfigSource::Default,
+        }),
+    }
+    let value = own
+        .cloned()
+        .unwrap_or_else(|| default_of(broker, group_key));
+    entry(&group_key.key, Some(value), synonyms)
+}
+
+/// Every key of a client-metrics resource; Kafka gives no synonyms for what nobody has set.
+pub fn describe_client_metrics(values: &Values, wanted: Option<&[&str]>) -> Vec<ConfigEntry> {
+    let describe = |key: &ConfigKey| {
+        let own = values.get(key.name);
+        let synonym = own.map(|value| ConfigSynonym {
+            name: key.name,
+            value: Some(value.clone()),
+            source: ConfigSource::DynamicClientMetrics,
+        });
+        let value = own.cloned().or_else(|| key.default.map(str::to_owned));
+        entry(key, value, synonym.into_iter().collect())
+    };
+    CLIENT_METRICS_KEYS
+        .iter()
+        .filter(|key| is_wanted(key, wanted))
+        .map(describe)
+        .collect()
 }
 
 fn is_wanted(key: &ConfigKey, wanted: Option<&[&str]>) -> bool {

@@ -6,6 +6,7 @@
 use thiserror::Error;
 use wire::ErrorCode;
 
+use super::group_config::ShareOffsetReset;
 use crate::refusal::Refusal;
 
 /// The longest value that Kafka stores.
@@ -61,6 +62,8 @@ pub enum Rule {
     ListOf(&'static [&'static str]),
     /// `*`, or `partition:broker` pairs.
     ThrottledReplicas,
+    /// `latest`, `earliest`, or `by_duration:` and an ISO 8601 duration.
+    OffsetReset,
 }
 
 /// Whether a key can be changed while the broker runs.
@@ -220,6 +223,14 @@ impl ConfigKey {
         match self.rule {
             Rule::OneOf(words) if !words.contains(&trimmed) => {
                 Err(self.invalid(text, format!("String must be one of: {}", words.join(", "))))
+            }
+            Rule::OffsetReset if ShareOffsetReset::parse(trimmed).is_none() => {
+                let form = "The value must be either 'earliest', 'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'.";
+                let reason = format!(
+                    "Invalid value `{text}` for configuration {}. {form}",
+                    self.name
+                );
+                Err(self.invalid(text, reason))
             }
             _ => Ok(trimmed.to_owned()),
         }

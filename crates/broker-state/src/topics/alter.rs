@@ -1,9 +1,9 @@
-//! AlterConfigs and IncrementalAlterConfigs, for topics and for the broker.
+//! AlterConfigs and IncrementalAlterConfigs, for topics, the broker, groups and client metrics.
 //!
 //! Both decide what values the resource is to have; one path checks them and gives the records of the difference.
 //! Source of rules and codes: Kafka's ConfigAdminManager and ConfigurationControlManager.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use wire::{ErrorCode, Uuid};
 
@@ -13,7 +13,8 @@ use super::commands::{
 use super::create::unknown_topic;
 use super::{Cluster, MetadataRecord, check_name, is_internal};
 use crate::configs::{
-    BrokerScope, ConfigKey, ConfigType, Update, broker_key, check_combination, topic_key,
+    BrokerScope, ConfigKey, ConfigType, Update, Values, broker_key, check_client_metrics_values,
+    check_combination, check_group_values, client_metrics_key, group_key, topic_key,
 };
 use crate::refusal::Refusal;
 use crate::step::Effects;
@@ -23,11 +24,14 @@ const KEPT_FOR_INTERNAL: &[&str] = &["cleanup.policy", "thalweg.durability"];
 
 /// A resource that exists here.
 pub(super) enum Target {
-    Topic { id: Uuid, name: String },
+    Topic {
+        id: Uuid,
+        name: String,
+    },
     Broker(BrokerScope),
+    /// A group or a client-metrics subscription.
+    Resource(ConfigResource),
 }
-
-type Values = BTreeMap<String, String>;
 
 impl Cluster {
     pub(super) fn alter_configs(
@@ -97,8 +101,12 @@ impl Cluster {
                     "Node id must be an integer, but it is: {name}"
                 ))),
             },
+            ConfigResource::GROUP | ConfigResource::CLIENT_METRICS => {
+                self.resources.check(resource)?;
+                Ok(Target::Resource(resource.clone()))
+            }
             other => Err(Refusal::invalid_request(format!(
-                "resource type {other} has no configuration here: topics (2) and brokers (4) have"
+                "resource type {other} has no configuration here: topics (2), brokers (4), client metrics (16) and groups (32) have"
             ))),
         }
     }
@@ -116,6 +124,7 @@ impl Cluster {
                     .map(|(name, value)| ((*name).to_owned(), value.clone()))
                     .collect()
             }
+            Target::Resource(resource) => self.resources.values(resource),
         }
     }
 
@@ -181,6 +190,7 @@ impl Cluster {
             (Some(value), _) => value.clone(),
             (None, Target::Topic { .. }) => self.broker.topic_default(topic_key(name)?),
             (None, Target::Broker(_)) => self.broker.value(name).unwrap_or_default().to_owned(),
+            (None, Target::Resource(_)) => key.default.unwrap_or_default().to_owned(),
         };
         let mut members: Vec<&str> = split_list(&now).collect();
         for member in split_list(change) {
@@ -204,6 +214,7 @@ impl Cluster {
         let wanted = match target {
             Target::Topic { name, .. } => self.check_topic(name, &present, wanted)?,
             Target::Broker(scope) => self.check_broker(*scope, &present, wanted)?,
+            Target::Resource(resource) => self.check_resource(resource, wanted)?,
         };
         if validate_only {
             return Ok(());
@@ -273,6 +284,16 @@ impl Cluster {
         Ok(checked)
     }
 
+    fn check_resource(&self, resource: &ConfigResource, wanted: Values) -> Result<Values, Refusal> {
+        if !wanted.is_empty() {
+            self.resources.check_room(resource)?;
+        }
+        match resource.resource_type {
+            ConfigResource::GROUP => Ok(check_group_values(&self.broker, &wanted)?),
+            _ => check_client_metrics_values(&wanted),
+        }
+    }
+
     /// What was changed for brokers while they ran.
     pub(super) fn broker_records(&self) -> Vec<MetadataRecord> {
         [BrokerScope::AllBrokers, BrokerScope::ThisBroker]
@@ -304,16 +325,36 @@ fn replaced(entries: Vec<(String, Option<String>)>) -> Result<Values, Refusal> {
 }
 
 fn set_record(target: &Target, name: String, value: String) -> MetadataRecord {
-    match *target {
-        Target::Topic { id, .. } => MetadataRecord::TopicConfigSet { id, name, value },
-        Target::Broker(scope) => MetadataRecord::BrokerConfigSet { scope, name, value },
+    match target {
+        Target::Topic { id, .. } => MetadataRecord::TopicConfigSet {
+            id: *id,
+            name,
+            value,
+        },
+        Target::Broker(scope) => MetadataRecord::BrokerConfigSet {
+            scope: *scope,
+            name,
+            value,
+        },
+        Target::Resource(resource) => MetadataRecord::ResourceConfigSet {
+            resource: resource.clone(),
+            name,
+            value,
+        },
     }
 }
 
 fn removed_record(target: &Target, name: String) -> MetadataRecord {
-    match *target {
-        Target::Topic { id, .. } => MetadataRecord::TopicConfigRemoved { id, name },
-        Target::Broker(scope) => MetadataRecord::BrokerConfigRemoved { scope, name },
+    match target {
+        Target::Topic { id, .. } => MetadataRecord::TopicConfigRemoved { id: *id, name },
+        Target::Broker(scope) => MetadataRecord::BrokerConfigRemoved {
+            scope: *scope,
+            name,
+        },
+        Target::Resource(resource) => MetadataRecord::ResourceConfigRemoved {
+            resource: resource.clone(),
+            name,
+        },
     }
 }
 
@@ -321,6 +362,10 @@ fn key_of(target: &Target, name: &str) -> Result<&'static ConfigKey, Refusal> {
     Ok(match target {
         Target::Topic { .. } => &topic_key(name)?.key,
         Target::Broker(_) => broker_key(name)?,
+        Target::Resource(resource) if resource.resource_type == ConfigResource::GROUP => {
+            &group_key(name)?.key
+        }
+        Target::Resource(_) => client_metrics_key(name)?,
     })
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use wire::Uuid;
 
+use crate::features::FeatureUpdate;
 use crate::producer_ids::ProducerIdentity;
 use crate::refusal::Refusal;
 
@@ -41,6 +42,11 @@ pub enum Command {
     /// Every partition gets a new leader epoch: after a start that may have lost unsynced records, so that
     /// consumers notice (KIP-320).
     RaiseLeaderEpochs,
+    /// Other finalized levels of features: all of them, or none when one cannot be.
+    UpdateFeatures {
+        updates: Vec<FeatureUpdate>,
+        validate_only: bool,
+    },
 }
 
 /// The answer to a command.
@@ -53,6 +59,7 @@ pub enum Reply {
     ConfigsAltered(Vec<ConfigAlteration>),
     ProducerIdInitialized(Result<ProducerIdentity, Refusal>),
     LeaderEpochsRaised,
+    FeaturesUpdated(Result<(), Refusal>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +107,8 @@ pub struct PartitionIncrease {
     pub assignments: Option<Vec<Vec<i32>>>,
 }
 
-/// What a configuration belongs to, as the wire names it: 2 a topic, 4 a broker (an empty name: all brokers).
+/// What a configuration belongs to, as the wire names it.
+/// A broker with an empty name: all brokers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ConfigResource {
     pub resource_type: i8,
@@ -110,6 +118,9 @@ pub struct ConfigResource {
 impl ConfigResource {
     pub const TOPIC: i8 = 2;
     pub const BROKER: i8 = 4;
+    pub const BROKER_LOGGER: i8 = 8;
+    pub const CLIENT_METRICS: i8 = 16;
+    pub const GROUP: i8 = 32;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

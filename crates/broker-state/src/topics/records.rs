@@ -19,6 +19,9 @@
 //!    8  ProducerIdsReserved   first producer id that is not reserved
 //!    9  LeaderEpochSet        id, first partition, count of partitions, epoch
 //!   10  LeaderEpochsRaised    nothing: every partition's epoch grows by one
+//!   11  ResourceConfigSet     resource type (16 client metrics, 32 group), resource name, name, value
+//!   12  ResourceConfigRemoved resource type, resource name, name
+//!   13  FeatureLevelSet       feature name, level (signed), epoch of the features after it
 //! ```
 //!
 //! Room to grow: a new kind gets the next number, a changed body the next version of its kind. A kind or version
@@ -27,6 +30,7 @@
 use thiserror::Error;
 use wire::Uuid;
 
+use super::commands::ConfigResource;
 use super::names::MAX_NAME_BYTES;
 use crate::compact::{Decoder, Encoder, Malformed};
 use crate::configs::{BrokerScope, MAX_VALUE_BYTES};
@@ -35,7 +39,10 @@ use crate::configs::{BrokerScope, MAX_VALUE_BYTES};
 pub const MAX_PARTITIONS: i32 = 1_000_000;
 const MAX_CONFIG_NAME_BYTES: usize = 1_024;
 const MAX_CONFIGS: usize = 1_024;
+/// The longest name of a group or of a client-metrics resource that is stored.
+pub(super) const MAX_RESOURCE_NAME_BYTES: usize = i16::MAX as usize;
 const VERSION: u8 = 0;
+const LAST_KIND: u8 = 13;
 
 /// One change of the cluster metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +93,21 @@ pub enum MetadataRecord {
     },
     /// Every partition that exists now has a new leader epoch, one above its last.
     LeaderEpochsRaised,
+    /// Of a group or a client-metrics resource.
+    ResourceConfigSet {
+        resource: ConfigResource,
+        name: String,
+        value: String,
+    },
+    ResourceConfigRemoved {
+        resource: ConfigResource,
+        name: String,
+    },
+    FeatureLevelSet {
+        name: String,
+        level: i16,
+        epoch: i64,
+    },
 }
 
 /// Why the bytes of a metadata record cannot be used.
@@ -118,6 +140,9 @@ impl MetadataRecord {
             Self::ProducerIdsReserved { .. } => 8,
             Self::LeaderEpochSet { .. } => 9,
             Self::LeaderEpochsRaised => 10,
+            Self::ResourceConfigSet { .. } => 11,
+            Self::ResourceConfigRemoved { .. } => 12,
+            Self::FeatureLevelSet { .. } => 13,
         }
     }
 
@@ -180,6 +205,24 @@ impl MetadataRecord {
                 out.signed((*epoch).into());
             }
             Self::LeaderEpochsRaised => {}
+            Self::ResourceConfigSet {
+                resource,
+                name,
+                value,
+            } => {
+                write_resource(&mut out, resource);
+                out.text(name);
+                out.text(value);
+            }
+            Self::ResourceConfigRemoved { resource, name } => {
+                write_resource(&mut out, resource);
+                out.text(name);
+            }
+            Self::FeatureLevelSet { name, level, epoch } => {
+                out.text(name);
+                out.signed((*level).into());
+                out.signed(*epoch);
+            }
         }
         out.finish()
     }
@@ -191,7 +234,7 @@ impl MetadataRecord {
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         let mut from = Decoder::new(bytes);
         let kind = from.byte("kind").map_err(|_| RecordError::Empty)?;
-        if !(1..=10).contains(&kind) {
+        if !(1..=LAST_KIND).contains(&kind) {
             return Err(RecordError::UnknownKind { kind });
         }
         let damaged = |source| RecordError::Malformed { kind, source };
@@ -247,9 +290,45 @@ impl MetadataRecord {
                 partitions: partitions(from)?,
                 epoch: from.signed_in(0, i32::MAX.into(), "leader epoch")? as i32,
             },
-            _ => Self::LeaderEpochsRaised,
+            10 => Self::LeaderEpochsRaised,
+            11 => Self::ResourceConfigSet {
+                resource: resource(from)?,
+                name: config_name(from)?,
+                value: config_value(from)?,
+            },
+            12 => Self::ResourceConfigRemoved {
+                resource: resource(from)?,
+                name: config_name(from)?,
+            },
+            _ => Self::FeatureLevelSet {
+                name: config_name(from)?,
+                level: from.signed_in(0, i16::MAX.into(), "feature level")? as i16,
+                epoch: from.signed_in(0, i64::MAX, "epoch of the features")?,
+            },
         })
     }
+}
+
+fn write_resource(out: &mut Encoder, resource: &ConfigResource) {
+    out.byte(resource.resource_type.unsigned_abs());
+    out.text(&resource.name);
+}
+
+fn resource(from: &mut Decoder<'_>) -> Result<ConfigResource, Malformed> {
+    let resource_type = from.byte("resource type")? as i8;
+    if ![ConfigResource::CLIENT_METRICS, ConfigResource::GROUP].contains(&resource_type) {
+        return Err(Malformed::OutOfRange {
+            what: "resource type",
+            value: resource_type.into(),
+            least: ConfigResource::CLIENT_METRICS.into(),
+            most: ConfigResource::GROUP.into(),
+        });
+    }
+    let name = from.text(MAX_RESOURCE_NAME_BYTES, "resource name")?;
+    Ok(ConfigResource {
+        resource_type,
+        name: name.to_owned(),
+    })
 }
 
 fn scope_byte(scope: BrokerScope) -> u8 {

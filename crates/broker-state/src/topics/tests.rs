@@ -4,10 +4,12 @@
 mod alter;
 mod create;
 mod delete;
+mod features;
 mod partitions;
 mod producer_ids;
 mod records;
 mod replay;
+mod resources;
 mod transcript;
 
 use super::*;
@@ -228,6 +230,8 @@ fn durable(cluster: &Cluster) -> impl PartialEq + std::fmt::Debug + use<> {
         colliding,
         partition_count,
         producer_ids,
+        resources,
+        features,
         ..
     } = cluster.clone();
     (
@@ -238,6 +242,8 @@ fn durable(cluster: &Cluster) -> impl PartialEq + std::fmt::Debug + use<> {
         colliding,
         partition_count,
         producer_ids.reserved(),
+        resources,
+        features,
     )
 }
 
@@ -360,6 +366,20 @@ fn to(name: &str, partitions: i32) -> PartitionIncrease {
 fn topic(name: &str) -> ConfigResource {
     ConfigResource {
         resource_type: ConfigResource::TOPIC,
+        name: name.to_owned(),
+    }
+}
+
+fn group(name: &str) -> ConfigResource {
+    ConfigResource {
+        resource_type: ConfigResource::GROUP,
+        name: name.to_owned(),
+    }
+}
+
+fn subscription(name: &str) -> ConfigResource {
+    ConfigResource {
+        resource_type: ConfigResource::CLIENT_METRICS,
         name: name.to_owned(),
     }
 }

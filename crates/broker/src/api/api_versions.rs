@@ -1,15 +1,17 @@
 //! ApiVersions, key 18, v0–4: what this broker serves.
-//! v3 flexible body, features · the response header is v0 always (KIP-511) · an unknown version is answered in v0.
+//! v3 flexible body, features · v4 features whose least level is 0 (KAFKA-17492: older clients cannot read them) · the response header is v0 always (KIP-511) · an unknown version is answered in v0.
 
-use wire::api_versions::{ApiVersion, Request, Response};
+use broker_state::features::{FEATURES, Feature, FinalizedFeatures};
+use wire::api_versions::{ApiVersion, FinalizedFeature, Request, Response, SupportedFeature};
 use wire::{ApiKey, ErrorCode};
 
 use super::{Answer, Api, Call, served};
+use crate::connection::Connection;
 
 pub const API: Api = Api::all(ApiKey::ApiVersions, 0, 4);
 
 /// Answers any version, the unknown ones with what would have been understood.
-pub fn answer(call: &Call<'_>) -> Result<Answer, String> {
+pub fn answer(connection: &Connection, call: &Call<'_>) -> Result<Answer, String> {
     let correlation_id = call.header.correlation_id;
     let version = call.header.api_version;
     if !API.versions.contains(&version) {
@@ -33,10 +35,13 @@ pub fn answer(call: &Call<'_>) -> Result<Answer, String> {
     } else {
         ErrorCode::None
     };
+    let image = connection.core.image();
     let response = Response {
         error_code: error.code(),
         api_keys: all(),
-        finalized_features_epoch: 0,
+        supported_features: supported(version),
+        finalized_features_epoch: image.features().epoch(),
+        finalized_features: finalized(image.features()),
         ..Response::default()
     };
     Ok(Answer::new(wire::encode_response(
@@ -68,6 +73,39 @@ fn all() -> Vec<ApiVersion> {
         max_version: *api.versions.end(),
     };
     served().iter().map(entry).collect()
+}
+
+/// The features whose keys are served.
+pub fn features() -> impl Iterator<Item = &'static Feature> {
+    let keys: Vec<i16> = served().iter().map(|api| api.key as i16).collect();
+    FEATURES
+        .iter()
+        .filter(move |feature| feature.needs.is_none_or(|key| keys.contains(&key)))
+}
+
+fn supported(version: i16) -> Vec<SupportedFeature<'static>> {
+    let entry = |feature: &Feature| SupportedFeature {
+        name: feature.name.into(),
+        min_version: feature.least,
+        max_version: feature.most,
+    };
+    features()
+        .filter(|feature| version >= 4 || feature.least > 0)
+        .map(entry)
+        .collect()
+}
+
+/// A feature at level 0 is not in use and not named.
+fn finalized(levels: &FinalizedFeatures) -> Vec<FinalizedFeature<'static>> {
+    let entry = |feature: &Feature| FinalizedFeature {
+        name: feature.name.into(),
+        max_version_level: levels.level(feature.name),
+        min_version_level: levels.level(feature.name),
+    };
+    features()
+        .map(entry)
+        .filter(|feature| feature.max_version_level > 0)
+        .collect()
 }
 
 fn only_this() -> Vec<ApiVersion> {

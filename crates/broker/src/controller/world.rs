@@ -23,19 +23,46 @@ pub struct World {
     pub offsets: Arc<Partition>,
 }
 
+/// What of the machine has changed and is to be seen in the world.
+#[derive(Default)]
+pub struct Changes {
+    pub topics: BTreeSet<Uuid>,
+    /// Settings of groups, or of the broker that they rest on.
+    pub groups: bool,
+    pub features: bool,
+}
+
+impl Changes {
+    /// Everything there is: at the start.
+    pub fn all(state: &ClusterState) -> Self {
+        Self {
+            topics: state.topics().map(|topic| topic.id).collect(),
+            groups: true,
+            features: true,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.topics.is_empty() && !self.groups && !self.features
+    }
+}
+
 type Opening = Receiver<Result<Vec<Arc<Partition>>, LogError>>;
 
 impl World {
-    /// Makes the partitions and the image agree with the machine for the topics in `ids`.
+    /// Makes the partitions and the image agree with the machine in what has changed.
     ///
     /// # Errors
     /// When a partition cannot be opened; the image is then unchanged.
-    pub fn reconcile(
-        &mut self,
-        state: &ClusterState,
-        ids: &BTreeSet<Uuid>,
-    ) -> Result<(), LogError> {
+    pub fn reconcile(&mut self, state: &ClusterState, changes: &Changes) -> Result<(), LogError> {
+        let ids = &changes.topics;
         let mut image = ClusterImage::clone(&self.cluster.image());
+        if changes.groups {
+            image.set_group_configs(state.group_configs());
+        }
+        if changes.features {
+            image.set_features(state.features().clone());
+        }
         // Deleted topics go first: one step may delete a topic and create another one of its name.
         let is_gone = |id: &&Uuid| state.topic_by_id(**id).is_none();
         let gone = ids.iter().filter(is_gone);

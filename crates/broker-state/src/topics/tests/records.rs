@@ -10,6 +10,12 @@ fn any_record() -> impl Strategy<Value = MetadataRecord> {
     let text = || "\\PC{0,20}";
     let scope = || prop_oneof![Just(BrokerScope::AllBrokers), Just(BrokerScope::ThisBroker)];
     let partitions = || 1..=MAX_PARTITIONS;
+    let resource = || {
+        prop_oneof![
+            text().prop_map(|name| group(&name)),
+            text().prop_map(|name| subscription(&name))
+        ]
+    };
     let pairs = prop::collection::vec((text(), text()), 0..5);
     prop_oneof![
         (id(), text(), partitions(), -1_i16..=i16::MAX, pairs).prop_map(
@@ -41,6 +47,17 @@ fn any_record() -> impl Strategy<Value = MetadataRecord> {
             }
         ),
         Just(LeaderEpochsRaised),
+        (resource(), text(), text()).prop_map(|(resource, name, value)| ResourceConfigSet {
+            resource,
+            name,
+            value
+        }),
+        (resource(), text()).prop_map(|(resource, name)| ResourceConfigRemoved { resource, name }),
+        (text(), 0..=i16::MAX, 0..=i64::MAX).prop_map(|(name, level, epoch)| FeatureLevelSet {
+            name,
+            level,
+            epoch
+        }),
     ]
 }
 
@@ -115,6 +132,29 @@ fn the_other_kinds_bytes_are_as_documented() {
             with_id(9, &[2, 4, 6]),
         ),
         (MetadataRecord::LeaderEpochsRaised, vec![10, 0]),
+        (
+            MetadataRecord::ResourceConfigSet {
+                resource: group("g"),
+                name: "k".to_owned(),
+                value: "v".to_owned(),
+            },
+            vec![11, 0, 32, 1, b'g', 1, b'k', 1, b'v'],
+        ),
+        (
+            MetadataRecord::ResourceConfigRemoved {
+                resource: subscription("m"),
+                name: "k".to_owned(),
+            },
+            vec![12, 0, 16, 1, b'm', 1, b'k'],
+        ),
+        (
+            MetadataRecord::FeatureLevelSet {
+                name: "f".to_owned(),
+                level: 2,
+                epoch: 3,
+            },
+            vec![13, 0, 1, b'f', 4, 6],
+        ),
     ];
     for (record, expected) in bytes {
         assert_eq!(record.encode(), expected, "{record:?}");
@@ -124,8 +164,8 @@ fn the_other_kinds_bytes_are_as_documented() {
 #[test]
 fn what_a_newer_version_wrote_is_refused_with_what_to_do() {
     assert_eq!(
-        MetadataRecord::decode(&[11, 0]),
-        Err(RecordError::UnknownKind { kind: 11 })
+        MetadataRecord::decode(&[200, 0]),
+        Err(RecordError::UnknownKind { kind: 200 })
     );
     assert_eq!(
         MetadataRecord::decode(&[0, 0]),
@@ -138,7 +178,7 @@ fn what_a_newer_version_wrote_is_refused_with_what_to_do() {
             version: 1
         })
     );
-    let text = RecordError::UnknownKind { kind: 11 }.to_string();
+    let text = RecordError::UnknownKind { kind: 200 }.to_string();
     assert!(
         text.ends_with("start the version that wrote this data directory, or a newer one"),
         "{text}"
