@@ -11,6 +11,7 @@ mod consumer;
 mod error;
 mod librdkafka;
 mod producer;
+mod transactions;
 
 pub use admin::{Admin, configs, groups, log_dirs, offsets, topics};
 pub use cluster::Cluster;

@@ -33,7 +33,7 @@ pub struct Delivery {
 
 type OnDelivery = Box<dyn Fn(Delivery) + Send + Sync>;
 
-struct Deliveries {
+pub(crate) struct Deliveries {
     cluster: Cluster,
     last_problem: LastProblem,
     on_delivery: OnDelivery,
@@ -63,7 +63,7 @@ impl ProducerContext for Context<Deliveries> {
 
 /// A producer with its own thread for deliveries.
 pub struct Producer {
-    inner: ThreadedProducer<Context<Deliveries>>,
+    pub(crate) inner: ThreadedProducer<Context<Deliveries>>,
     cluster: Cluster,
     last_problem: LastProblem,
 }
@@ -136,7 +136,7 @@ impl Producer {
         usize::try_from(self.inner.in_flight_count()).unwrap_or(0)
     }
 
-    fn error(&self, what: String, error: &KafkaError) -> ClientError {
+    pub(crate) fn error(&self, what: String, error: &KafkaError) -> ClientError {
         librdkafka::error(what, error, &self.cluster, &self.last_problem)
     }
 }

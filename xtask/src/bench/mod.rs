@@ -3,6 +3,7 @@
 //! Both brokers run side by side and take turns (A B A B …), each sample on a fresh topic; medians and ranges are reported, and the
 //! ratios are the result. Writes docs/benchmarks.md and docs/benchmarks.json.
 
+mod features;
 mod latency;
 mod report;
 mod start;
@@ -12,8 +13,8 @@ mod tools;
 
 use crate::{TaskResult, kafka::Jars, repository, thalweg};
 
-const USAGE: &str = "usage: cargo xtask bench [--quick] [--rounds N] [--only start,produce,consume,latency] [--kafka-alone] [--no-report]";
-const PARTS: &[&str] = &["start", "produce", "consume", "latency"];
+const USAGE: &str = "usage: cargo xtask bench [--quick] [--rounds N] [--only start,produce,consume,features,latency] [--kafka-alone] [--no-report]";
+const PARTS: &[&str] = &["start", "produce", "consume", "features", "latency"];
 
 pub struct Options {
     /// A tenth of the records and one round: shows that the harness works, not how fast anything is.
@@ -96,13 +97,16 @@ pub fn run(arguments: &[String]) -> TaskResult {
     if options.wants("start") {
         results.starts = start::measure(&options, &tools, binary.as_deref(), folder.path())?;
     }
-    if options.wants("produce") || options.wants("consume") || options.wants("latency") {
+    if PARTS[1..].iter().any(|part| options.wants(part)) {
         let mut brokers = subject::Brokers::start(&tools.jars, binary.as_deref(), folder.path())?;
         if options.wants("produce") {
             results.produce = throughput::produce(&options, &tools, &brokers)?;
         }
         if options.wants("consume") {
             results.consume = throughput::consume(&options, &tools, &brokers)?;
+        }
+        if let Some(binary) = binary.as_deref().filter(|_| options.wants("features")) {
+            results.features = features::measure(&options, &tools, &brokers, binary)?;
         }
         if options.wants("latency") {
             results.latencies = latency::measure(&options, &tools, &brokers, folder.path())?;

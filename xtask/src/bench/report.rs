@@ -9,7 +9,7 @@ use super::start::Start;
 use super::subject::{SUBJECTS, Subject};
 use super::throughput::{Measured, Sample, Tool};
 use super::tools::Tools;
-use super::{Options, Spread};
+use super::{Options, Spread, features};
 use crate::process::output_of;
 use crate::{kafka, repository};
 
@@ -23,6 +23,7 @@ pub struct Results {
     pub starts: Vec<Start>,
     pub produce: Vec<Measured>,
     pub consume: Vec<Measured>,
+    pub features: Vec<Measured>,
     pub latencies: Vec<Latency>,
 }
 
@@ -47,6 +48,7 @@ impl Results {
             starts: Vec::new(),
             produce: Vec::new(),
             consume: Vec::new(),
+            features: Vec::new(),
             latencies: Vec::new(),
         }
     }
@@ -74,6 +76,11 @@ impl Results {
         self.starts_table(&mut text);
         throughput_table(&mut text, "Produce", &self.produce);
         throughput_table(&mut text, "Consume", &self.consume);
+        throughput_table(
+            &mut text,
+            "Transactions, groups, compaction, small batches",
+            &self.features,
+        );
         self.latency_table(&mut text);
         std::fs::write(docs.join("benchmarks.md"), text)
             .map_err(|error| format!("docs/benchmarks.md: {error}"))?;
@@ -141,6 +148,7 @@ impl Results {
         let mut targets = self.start_targets();
         targets.extend(self.cpu_targets());
         targets.extend(self.throughput_targets());
+        targets.extend(self.feature_targets());
         targets.extend(self.latency_targets());
         targets
     }
@@ -284,6 +292,29 @@ impl Results {
         ]
     }
 
+    fn feature_targets(&self) -> Vec<Target> {
+        let ratio = |name: &str, subject, limit: f64| {
+            let line = self
+                .features
+                .iter()
+                .find(|line| line.workload.name() == name)?;
+            let ratio = line.ratio(subject, Subject::Kafka)?;
+            Some((format!("{ratio:.2} ×"), ratio >= limit))
+        };
+        vec![
+            Target {
+                what: "transactions of 100 ms, os against Kafka",
+                wanted: "≥ 1.5 ×",
+                found: ratio(features::TRANSACTIONS, Subject::Os, 1.5),
+            },
+            Target {
+                what: "small keyed batches on 600 partitions, sync against Kafka (which does not)",
+                wanted: "≥ 1.0 ×",
+                found: ratio(features::SMALL_KEYED, Subject::Sync, 1.0),
+            },
+        ]
+    }
+
     fn latency_targets(&self) -> Vec<Target> {
         let line = self.latencies.iter().find(|latency| latency.acks == "1");
         let median =
@@ -390,7 +421,7 @@ impl Results {
             "command": self.command, "quick": self.quick, "rounds": self.rounds, "kafka": kafka::VERSION,
             "machine": machine().into_iter().map(|(what, value)| json!([what, value])).collect::<Vec<_>>(),
             "load": [self.load_before, self.load_after],
-            "start": starts, "produce": lines(&self.produce), "consume": lines(&self.consume), "latency": latencies,
+            "start": starts, "produce": lines(&self.produce), "consume": lines(&self.consume), "features": lines(&self.features), "latency": latencies,
         })
     }
 }

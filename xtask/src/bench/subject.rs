@@ -81,13 +81,24 @@ impl Brokers {
 
     /// A fresh topic with the subject's durability.
     pub fn topic(&self, subject: Subject, partitions: u32) -> Result<String, String> {
+        self.topic_with(subject, partitions, &[])
+    }
+
+    /// … and with further settings.
+    pub fn topic_with(
+        &self,
+        subject: Subject,
+        partitions: u32,
+        further: &[(&str, &str)],
+    ) -> Result<String, String> {
         let topic = format!("bench-{}", self.topics.fetch_add(1, Ordering::Relaxed));
-        let configs: &[(&str, &str)] = match subject {
-            Subject::Os => &[("thalweg.durability", "os")],
-            Subject::Sync => &[("thalweg.durability", "sync")],
-            Subject::Kafka => &[],
+        let mut configs = match subject {
+            Subject::Os => vec![("thalweg.durability", "os")],
+            Subject::Sync => vec![("thalweg.durability", "sync")],
+            Subject::Kafka => Vec::new(),
         };
-        probe::create_topic(self.address(subject), &topic, partitions as i32, configs)?;
+        configs.extend(further);
+        probe::create_topic(self.address(subject), &topic, partitions as i32, &configs)?;
         Ok(topic)
     }
 

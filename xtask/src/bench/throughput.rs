@@ -12,6 +12,12 @@ pub enum Tool {
     /// kafka-producer-perf-test, kafka-consumer-perf-test.
     PerfTest,
     Rdkafka,
+    /// `thalweg bench`, with a name of its own in the report, its arguments, and the settings of its topic.
+    Thalweg {
+        label: &'static str,
+        arguments: &'static [&'static str],
+        configs: &'static [(&'static str, &'static str)],
+    },
 }
 
 pub struct Workload {
@@ -23,7 +29,7 @@ pub struct Workload {
     pub batch_bytes: u32,
     pub producers: u32,
     /// Bytes in a full sample.
-    bytes: u64,
+    pub bytes: u64,
 }
 
 const MB: u64 = 1_000_000;
@@ -102,10 +108,10 @@ pub const CONSUME: &[Workload] = &[
 
 impl Workload {
     pub fn name(&self) -> String {
-        let tool = if self.tool == Tool::PerfTest {
-            "perf-test"
-        } else {
-            "rdkafka"
+        let tool = match self.tool {
+            Tool::PerfTest => "perf-test",
+            Tool::Rdkafka => "rdkafka",
+            Tool::Thalweg { label, .. } => return label.to_owned(),
         };
         let compression = if self.compression == "none" {
             String::new()
@@ -165,7 +171,7 @@ impl Measured {
 }
 
 /// Runs every workload; the first turn of each subject is warm-up and is not kept.
-fn in_turns(
+pub fn in_turns(
     options: &Options,
     tools: &Tools,
     brokers: &Brokers,
@@ -175,7 +181,7 @@ fn in_turns(
     let mut measured = Vec::new();
     for workload in workloads
         .iter()
-        .filter(|workload| workload.tool == Tool::PerfTest || tools.rdkafka.is_ok())
+        .filter(|workload| workload.tool != Tool::Rdkafka || tools.rdkafka.is_ok())
     {
         println!("── {}", workload.name());
         let mut samples: BTreeMap<&'static str, Vec<Sample>> = BTreeMap::new();
@@ -226,6 +232,7 @@ pub fn produce(
                     tools.rdkafka_producer(brokers.address(subject), &topic, &job)
                 })?
             }
+            Tool::Thalweg { .. } => unreachable!("its workloads are run by features.rs"),
         };
         let (cpu, peak_mb) = meter.stop()?;
         brokers.drop_topic(subject, &topic)?;
@@ -326,6 +333,7 @@ pub fn consume(
                         workload.partitions,
                         job.records,
                     )?,
+                    Tool::Thalweg { .. } => unreachable!("its workloads are run by features.rs"),
                 };
                 let (cpu, peak_mb) = meter.stop()?;
                 let gigabytes = (job.records * job.record_bytes) as f64 / 1e9;

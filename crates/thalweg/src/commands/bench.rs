@@ -130,7 +130,7 @@ impl Payload {
     }
 
     /// Xorshift: a payload needs variety, not secrecy.
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
         self.state ^= self.state << 17;

@@ -1,5 +1,6 @@
 //! `thalweg bench consume`: records as fast as the cluster gives them.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,6 +28,9 @@ pub struct Args {
     /// Consumers, each with a thread and connections of its own; the partitions are dealt out among them
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=256))]
     consumers: u64,
+    /// Read as members of this group, which should be a new one, from the earliest offset on; the time begins with the first record
+    #[arg(long)]
+    group: Option<String>,
     #[command(flatten)]
     properties: PropertyArgs,
     #[command(flatten)]
@@ -36,6 +40,7 @@ pub struct Args {
 /// What all consumers of a run share.
 struct Shared {
     wanted: u64,
+    first: OnceLock<Instant>,
     records: AtomicU64,
     bytes: AtomicU64,
 }
@@ -63,6 +68,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), CommandError> {
     let there = ends.values().sum::<i64>() - starts.values().sum::<i64>();
     let there = u64::try_from(there).unwrap_or(0);
     let shared = Shared {
+        first: OnceLock::new(),
         wanted: args.records.unwrap_or(there).min(there),
         records: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
@@ -90,6 +96,10 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), CommandError> {
             .into_iter()
             .try_for_each(|thread| thread.join().expect("a consumer thread does not panic"))
     })?;
+    let begin = match args.group {
+        Some(_) => shared.first.get().copied().unwrap_or(begin),
+        None => begin,
+    };
     let seconds = begin.elapsed().as_secs_f64();
     progress.finish();
     let (records, bytes) = (shared.records.into_inner(), shared.bytes.into_inner());
@@ -117,14 +127,24 @@ fn consume(
     shared: &Shared,
     progress: &Progress,
 ) -> Result<(), CommandError> {
-    let defaults = [
+    let mut defaults = vec![
         ("enable.partition.eof", "true"),
         ("fetch.message.max.bytes", "4194304"),
         ("queued.max.messages.kbytes", "262144"),
         ("queued.min.messages", "1000000"),
     ];
+    if let Some(group) = &args.group {
+        defaults.retain(|(name, _)| *name != "enable.partition.eof");
+        defaults.extend([
+            ("group.id", group.as_str()),
+            ("auto.offset.reset", "earliest"),
+        ]);
+    }
     let consumer = cluster.consumer(&args.properties.over(&defaults))?;
-    consumer.assign(&args.topic.topic, &positions)?;
+    match args.group {
+        Some(_) => consumer.subscribe(&[&args.topic.topic])?,
+        None => consumer.assign(&args.topic.topic, &positions)?,
+    }
     let mut open = positions.len();
     let mut last = Instant::now();
     // Counted here and handed over in steps: an atomic per record would be part of what is measured.
@@ -132,6 +152,9 @@ fn consume(
     while open > 0 && shared.records.load(Ordering::Relaxed) < shared.wanted {
         match consumer.poll(POLL)? {
             Some(Event::Record(record)) => {
+                if records == 0 {
+                    shared.first.get_or_init(Instant::now);
+                }
                 records += 1;
                 bytes += record.value().map_or(0, <[u8]>::len) as u64;
                 if records % 1024 == 0 {

@@ -1,5 +1,6 @@
 //! `thalweg bench produce`: records as fast as the cluster takes them, or at a given rate.
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -38,6 +39,12 @@ pub struct Args {
     /// Records a second in all; without it as many as go
     #[arg(long)]
     rate: Option<f64>,
+    /// Give each made-up record one of so many keys, at random; without it records have none
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "data")]
+    keys: Option<u64>,
+    /// Send in transactions, each committed after so many milliseconds
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
+    transaction_ms: Option<u64>,
     /// Which acknowledgement is waited for
     #[arg(long, default_value = "all", value_parser = ["all", "1", "0"])]
     acks: String,
@@ -137,7 +144,8 @@ fn produce(
     shared: &Arc<Shared>,
     progress: &Progress,
 ) -> Result<(), CommandError> {
-    let producer = open(args, cluster, shared)?;
+    let producer = open(args, index, cluster, shared)?;
+    let mut transactions = Transactions::start(args, &producer)?;
     let share =
         shared.records / args.producers + u64::from(index < shared.records % args.producers);
     let pace = args
@@ -160,18 +168,67 @@ fn produce(
         bytes += (key.map_or(0, <[u8]>::len) + value.len()) as u64;
         let sent = shared.begin.elapsed().as_nanos();
         producer.send(&record, usize::try_from(sent).unwrap_or(usize::MAX))?;
+        if number % 64 == 63 {
+            transactions.commit_when_due()?;
+        }
         if number % 1024 == 1023 {
             progress.add(1024);
         }
     }
+    transactions.finish()?;
     producer.flush(FLUSH_LIMIT)?;
     shared.bytes.fetch_add(bytes, Ordering::Relaxed);
     Ok(())
 }
 
+/// The transaction that is under way, when the run sends in transactions.
+struct Transactions<'a> {
+    producer: &'a Producer,
+    length: Option<Duration>,
+    begun: Instant,
+}
+
+impl<'a> Transactions<'a> {
+    fn start(args: &Args, producer: &'a Producer) -> Result<Transactions<'a>, CommandError> {
+        let length = args.transaction_ms.map(Duration::from_millis);
+        if length.is_some() {
+            producer.init_transactions(FLUSH_LIMIT)?;
+            producer.begin()?;
+        }
+        Ok(Transactions {
+            producer,
+            length,
+            begun: Instant::now(),
+        })
+    }
+
+    fn commit_when_due(&mut self) -> Result<(), CommandError> {
+        if self
+            .length
+            .is_some_and(|length| self.begun.elapsed() >= length)
+        {
+            self.producer.commit(FLUSH_LIMIT)?;
+            self.producer.begin()?;
+            self.begun = Instant::now();
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), CommandError> {
+        match self.length {
+            Some(_) => Ok(self.producer.commit(FLUSH_LIMIT)?),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Where a producer's records come from.
 enum Source<'a> {
-    Made(Payload),
+    Made {
+        payload: Payload,
+        keys: Option<u64>,
+        key: String,
+    },
     Flights {
         flights: &'a Flights,
         next: usize,
@@ -185,7 +242,11 @@ impl<'a> Source<'a> {
     fn new(args: &Args, index: u64, shared: &'a Shared) -> Source<'a> {
         let number = |number: u64| usize::try_from(number).unwrap_or(0);
         match &shared.flights {
-            None => Source::Made(Payload::new(args.size, index + 1)),
+            None => Source::Made {
+                payload: Payload::new(args.size, index + 1),
+                keys: args.keys,
+                key: String::new(),
+            },
             Some(flights) => Source::Flights {
                 flights,
                 next: number(index),
@@ -198,7 +259,14 @@ impl<'a> Source<'a> {
     /// Key and value.
     fn next_record(&mut self) -> (Option<&[u8]>, &[u8]) {
         match self {
-            Source::Made(payload) => (None, payload.next_record()),
+            Source::Made { payload, keys, key } => {
+                if let Some(keys) = keys {
+                    key.clear();
+                    let _ = write!(key, "key-{}", payload.next() % *keys);
+                }
+                let key = keys.is_some().then_some(key.as_bytes());
+                (key, payload.next_record())
+            }
             Source::Flights {
                 flights,
                 next,
@@ -213,10 +281,15 @@ impl<'a> Source<'a> {
     }
 }
 
-fn open(args: &Args, cluster: &Cluster, shared: &Arc<Shared>) -> Result<Producer, CommandError> {
+fn open(
+    args: &Args,
+    index: u64,
+    cluster: &Cluster,
+    shared: &Arc<Shared>,
+) -> Result<Producer, CommandError> {
     let (linger, batch_size) = (args.linger.to_string(), args.batch_size.to_string());
     let idempotent = args.idempotent.to_string();
-    let defaults = [
+    let mut defaults = vec![
         ("acks", args.acks.as_str()),
         ("enable.idempotence", &idempotent),
         ("compression.type", args.compression.name()),
@@ -228,6 +301,11 @@ fn open(args: &Args, cluster: &Cluster, shared: &Arc<Shared>) -> Result<Producer
         ("queue.buffering.max.kbytes", "262144"),
         ("sticky.partitioning.linger.ms", "10"),
     ];
+    let transactional_id = format!("bench-{}-{index}", args.topic.topic);
+    if args.transaction_ms.is_some() {
+        defaults.retain(|(name, _)| *name != "enable.idempotence");
+        defaults.push(("transactional.id", &transactional_id));
+    }
     let shared = Arc::clone(shared);
     let producer = cluster.producer(&args.properties.over(&defaults), move |delivery| {
         if delivery.error.is_some() {
