@@ -131,6 +131,7 @@ impl Connection {
         let request = api_versions::Request {
             client_software_name: "thalweg",
             client_software_version: env!("CARGO_PKG_VERSION"),
+            ..api_versions::Request::default()
         };
         let mut reply = self.exchange(&request, FIRST_VERSION).await?;
         // A broker that does not know the version answers error 35 in v0, whatever was asked.

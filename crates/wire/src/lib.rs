@@ -9,6 +9,7 @@
 //! - [`records`]: record batches, format v2.
 
 mod api_key;
+mod float64;
 mod frame;
 mod generated;
 mod murmur;
@@ -17,6 +18,7 @@ pub mod records;
 mod uuid;
 mod writer;
 
+pub use float64::Float64;
 pub use frame::{
     Request, RequestHeader, RequestPrefix, Response, ResponseHeader, encode_request,
     encode_response,

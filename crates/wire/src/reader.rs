@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use crate::writer::Records;
-use crate::{ApiKey, Uuid};
+use crate::{ApiKey, Float64, Uuid};
 
 /// An array reserves at most this many elements ahead; a longer one grows as its elements are really read.
 const RESERVE: usize = 1024;
@@ -146,12 +146,20 @@ impl<'a> Reader<'a> {
         Ok(i16::from_be_bytes(self.fixed()?))
     }
 
+    pub fn u16(&mut self) -> Result<u16, DecodeError> {
+        Ok(u16::from_be_bytes(self.fixed()?))
+    }
+
     pub fn i32(&mut self) -> Result<i32, DecodeError> {
         Ok(i32::from_be_bytes(self.fixed()?))
     }
 
     pub fn i64(&mut self) -> Result<i64, DecodeError> {
         Ok(i64::from_be_bytes(self.fixed()?))
+    }
+
+    pub fn f64(&mut self) -> Result<Float64, DecodeError> {
+        Ok(Float64(f64::from_be_bytes(self.fixed()?)))
     }
 
     pub fn uuid(&mut self) -> Result<Uuid, DecodeError> {

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::Uuid;
+use crate::{Float64, Uuid};
 
 /// Shared bytes up to this length are copied, which costs less than one more entry in the vectored write.
 const COPY_UP_TO: usize = 256;
@@ -150,12 +150,20 @@ impl Writer {
         self.buffer.extend_from_slice(&value.to_be_bytes());
     }
 
+    pub fn u16(&mut self, value: u16) {
+        self.buffer.extend_from_slice(&value.to_be_bytes());
+    }
+
     pub fn i32(&mut self, value: i32) {
         self.buffer.extend_from_slice(&value.to_be_bytes());
     }
 
     pub fn i64(&mut self, value: i64) {
         self.buffer.extend_from_slice(&value.to_be_bytes());
+    }
+
+    pub fn f64(&mut self, value: Float64) {
+        self.buffer.extend_from_slice(&value.0.to_be_bytes());
     }
 
     pub fn uuid(&mut self, value: Uuid) {

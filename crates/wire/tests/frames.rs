@@ -41,6 +41,7 @@ fn a_flexible_request_keeps_its_client_id_plain() {
     let request = wire::api_versions::Request {
         client_software_name: "ab",
         client_software_version: "1",
+        ..Default::default()
     };
     let frame = encode_request(&header(ApiKey::ApiVersions, 3), &request);
     // size · key 18 · version 3 · correlation 7 · client id, 2-byte length · no tags · compact strings · no tags

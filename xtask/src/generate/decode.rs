@@ -117,8 +117,10 @@ impl Emitter<'_> {
             Kind::Bool => "reader.bool()?".to_owned(),
             Kind::Int8 => "reader.i8()?".to_owned(),
             Kind::Int16 => "reader.i16()?".to_owned(),
+            Kind::Uint16 => "reader.u16()?".to_owned(),
             Kind::Int32 => "reader.i32()?".to_owned(),
             Kind::Int64 => "reader.i64()?".to_owned(),
+            Kind::Float64 => "reader.f64()?".to_owned(),
             Kind::Uuid => "reader.uuid()?".to_owned(),
             Kind::Records if self.side == Side::Response => format!("reader.records({flexible})?"),
             Kind::String | Kind::Bytes | Kind::Records => {
@@ -153,6 +155,7 @@ impl Emitter<'_> {
                 format!("|reader| reader.string({flexible}).map(Cow::Borrowed)")
             }
             (Kind::Int8, _) => "Reader::i8".to_owned(),
+            (Kind::Int16, _) => "Reader::i16".to_owned(),
             (Kind::Int32, _) => "Reader::i32".to_owned(),
             (Kind::Int64, _) => "Reader::i64".to_owned(),
             _ => unimplemented_element(field),

@@ -122,8 +122,10 @@ impl Emitter<'_> {
             Kind::Bool => format!("writer.bool({name});\n"),
             Kind::Int8 => format!("writer.i8({name});\n"),
             Kind::Int16 => format!("writer.i16({name});\n"),
+            Kind::Uint16 => format!("writer.u16({name});\n"),
             Kind::Int32 => format!("writer.i32({name});\n"),
             Kind::Int64 => format!("writer.i64({name});\n"),
+            Kind::Float64 => format!("writer.f64({name});\n"),
             Kind::Uuid => format!("writer.uuid({name});\n"),
             Kind::String if self.side == Side::Request => {
                 format!("writer.string({name}, {flexible});\n")
@@ -191,6 +193,7 @@ impl Emitter<'_> {
             Kind::Struct(_) => "|writer, value| value.encode(writer, version)".to_owned(),
             Kind::String => format!("|writer, value| writer.string(value, {flexible})"),
             Kind::Int8 => "|writer, value| writer.i8(*value)".to_owned(),
+            Kind::Int16 => "|writer, value| writer.i16(*value)".to_owned(),
             Kind::Int32 => "|writer, value| writer.i32(*value)".to_owned(),
             Kind::Int64 => "|writer, value| writer.i64(*value)".to_owned(),
             _ => unimplemented_element(field),

@@ -17,7 +17,7 @@
 //! response { … }
 //! ```
 //!
-//! Types: bool i8 i16 i32 i64 uuid string bytes records, `[type]`, or a name with a body. A struct that several
+//! Types: bool i8 i16 u16 i32 i64 f64 uuid string bytes records, `[type]`, or a name with a body. A struct that several
 //! fields of a message have stands before them as `struct Name { … }`, and they name it without a body. The facts come from
 //! the public protocol specification; the output is committed, and a test proves it fresh.
 
@@ -41,7 +41,7 @@ const HEADER: &str =
 /// What every generated module imports.
 const PRELUDE: &str = "//! What every generated module imports.\n\n\
     pub(super) use crate::reader::{DecodeError, Reader};\npub(super) use crate::writer::{Records, Writer};\n\
-    pub(super) use crate::{ApiKey, Uuid};\npub(super) use std::borrow::Cow;\n";
+    pub(super) use crate::{ApiKey, Float64, Uuid};\npub(super) use std::borrow::Cow;\n";
 
 /// The task: takes no options.
 pub fn run(_options: &[String]) -> Result<(), String> {

@@ -69,8 +69,10 @@ pub enum Kind {
     Bool,
     Int8,
     Int16,
+    Uint16,
     Int32,
     Int64,
+    Float64,
     Uuid,
     String,
     Bytes,
@@ -84,8 +86,10 @@ impl Kind {
             "bool" => Kind::Bool,
             "i8" => Kind::Int8,
             "i16" => Kind::Int16,
+            "u16" => Kind::Uint16,
             "i32" => Kind::Int32,
             "i64" => Kind::Int64,
+            "f64" => Kind::Float64,
             "uuid" => Kind::Uuid,
             "string" => Kind::String,
             "bytes" => Kind::Bytes,
@@ -98,9 +102,9 @@ impl Kind {
     pub fn min_size(&self, flexible: bool, version: i16) -> usize {
         match self {
             Kind::Bool | Kind::Int8 => 1,
-            Kind::Int16 => 2,
+            Kind::Int16 | Kind::Uint16 => 2,
             Kind::Int32 => 4,
-            Kind::Int64 => 8,
+            Kind::Int64 | Kind::Float64 => 8,
             Kind::Uuid => 16,
             Kind::String => {
                 if flexible {

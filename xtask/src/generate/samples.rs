@@ -4,7 +4,10 @@ use super::messages::{Side, argument, condition};
 use super::model::{Api, Field, Kind, Struct};
 
 /// Fields of versions that are newer than the other implementation, with their API.
-const UNKNOWN_TO_THE_ORACLE: [(&str, &str); 7] = [
+const UNKNOWN_TO_THE_ORACLE: [(&str, &str); 10] = [
+    ("ApiVersions", "cluster_id"),
+    ("ApiVersions", "node_id"),
+    ("DeleteGroups", "error_message"),
     ("DescribeLogDirs", "is_cordoned"),
     ("DescribeShareGroupOffsets", "lag"),
     ("ShareAcknowledge", "acquisition_lock_timeout_ms"),
@@ -13,6 +16,10 @@ const UNKNOWN_TO_THE_ORACLE: [(&str, &str); 7] = [
     ("ShareFetch", "share_acquire_mode"),
     ("WriteTxnMarkers", "transaction_version"),
 ];
+
+/// Fields that the other implementation calls differently: API, ours, theirs.
+const RENAMED_IN_THE_ORACLE: [(&str, &str, &str); 1] =
+    [("DescribeClientQuotas", "matched", "_match")];
 
 /// The test module of `api`, not yet formatted.
 pub fn module(api: &Api) -> String {
@@ -166,8 +173,11 @@ fn fill_field(api: &Api, field: &Field) -> String {
     if UNKNOWN_TO_THE_ORACLE.contains(&(&api.name, name)) {
         return String::new();
     }
+    let mut renamed = RENAMED_IN_THE_ORACLE.iter();
+    let renamed = renamed.find(|(of, ours, _)| *of == api.name && ours == name);
+    let theirs = renamed.map_or(name.as_str(), |(_, _, theirs)| theirs);
     let Kind::Struct(inner) = &field.kind else {
-        return format!("put(&mut theirs.{name}, &ours.{name});\n");
+        return format!("put(&mut theirs.{theirs}, &ours.{name});\n");
     };
     let body = fill_fields(api, inner);
     match (field.is_array, field.is_nullable()) {

@@ -123,6 +123,7 @@ mod tests {
         Request {
             client_software_name: name,
             client_software_version: version,
+            ..Request::default()
         }
     }
 

@@ -25,6 +25,7 @@ pub async fn handle(
     let result = |group: String, error: ErrorCode| GroupResult {
         group_id: group.into(),
         error_code: error.code(),
+        error_message: None,
     };
     let results = match connection.core.coordinator.ask(command).await {
         Some(Reply::DeleteGroups(results)) => results

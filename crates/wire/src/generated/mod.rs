@@ -3,36 +3,53 @@
 
 pub mod add_offsets_to_txn;
 pub mod add_partitions_to_txn;
+pub mod alter_client_quotas;
 pub mod alter_configs;
+pub mod alter_partition_reassignments;
+pub mod alter_replica_log_dirs;
 pub mod alter_share_group_offsets;
+pub mod alter_user_scram_credentials;
 pub mod api_versions;
 pub mod consumer_group_describe;
 pub mod consumer_group_heartbeat;
+pub mod create_acls;
+pub mod create_delegation_token;
 pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_acls;
 pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_share_group_offsets;
 pub mod delete_topics;
+pub mod describe_acls;
+pub mod describe_client_quotas;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_delegation_token;
 pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_producers;
+pub mod describe_quorum;
 pub mod describe_share_group_offsets;
 pub mod describe_topic_partitions;
 pub mod describe_transactions;
+pub mod describe_user_scram_credentials;
+pub mod elect_leaders;
 pub mod end_txn;
 mod error_code;
+pub mod expire_delegation_token;
 pub mod fetch;
 pub mod find_coordinator;
+pub mod get_telemetry_subscriptions;
 pub mod heartbeat;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod join_group;
 pub mod leave_group;
+pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod list_partition_reassignments;
 pub mod list_transactions;
 pub mod metadata;
 pub mod offset_commit;
@@ -41,6 +58,8 @@ pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 mod prelude;
 pub mod produce;
+pub mod push_telemetry;
+pub mod renew_delegation_token;
 pub mod sasl_authenticate;
 pub mod sasl_handshake;
 pub mod share_acknowledge;
@@ -49,6 +68,8 @@ pub mod share_group_describe;
 pub mod share_group_heartbeat;
 pub mod sync_group;
 pub mod txn_offset_commit;
+pub mod unregister_broker;
+pub mod update_features;
 pub mod write_txn_markers;
 
 pub use error_code::ErrorCode;
@@ -87,7 +108,7 @@ pub enum ApiKey {
     ListGroups = 16,
     /// SaslHandshake, key 17, v0–1: chooses a SASL mechanism.
     SaslHandshake = 17,
-    /// ApiVersions, key 18, v0–4: which requests and versions the broker understands.
+    /// ApiVersions, key 18, v0–5: which requests and versions the broker understands.
     ApiVersions = 18,
     /// CreateTopics, key 19, v2–7: creates topics.
     CreateTopics = 19,
@@ -109,26 +130,62 @@ pub enum ApiKey {
     WriteTxnMarkers = 27,
     /// TxnOffsetCommit, key 28, v0–5: commits offsets of a group when the transaction is committed.
     TxnOffsetCommit = 28,
+    /// DescribeAcls, key 29, v1–3: the access rules that match a filter.
+    DescribeAcls = 29,
+    /// CreateAcls, key 30, v1–3: adds access rules.
+    CreateAcls = 30,
+    /// DeleteAcls, key 31, v1–3: removes the access rules that match filters.
+    DeleteAcls = 31,
     /// DescribeConfigs, key 32, v1–4: settings of topics, brokers and groups with their origin.
     DescribeConfigs = 32,
     /// AlterConfigs, key 33, v0–2: replaces all settings of resources.
     AlterConfigs = 33,
+    /// AlterReplicaLogDirs, key 34, v1–2: moves replicas to other data directories of the same broker (KIP-113).
+    AlterReplicaLogDirs = 34,
     /// DescribeLogDirs, key 35, v1–5: sizes of partitions by data directory.
     DescribeLogDirs = 35,
     /// SaslAuthenticate, key 36, v0–2: one token of a SASL exchange.
     SaslAuthenticate = 36,
     /// CreatePartitions, key 37, v0–3: adds partitions to topics.
     CreatePartitions = 37,
-    /// DeleteGroups, key 42, v0–2: deletes groups that have no members.
+    /// CreateDelegationToken, key 38, v1–3: makes a token that stands for a principal (KIP-48).
+    CreateDelegationToken = 38,
+    /// RenewDelegationToken, key 39, v1–2: lets a delegation token live longer (KIP-48).
+    RenewDelegationToken = 39,
+    /// ExpireDelegationToken, key 40, v1–2: ends a delegation token earlier (KIP-48).
+    ExpireDelegationToken = 40,
+    /// DescribeDelegationToken, key 41, v1–3: the delegation tokens that the client may see (KIP-48).
+    DescribeDelegationToken = 41,
+    /// DeleteGroups, key 42, v0–3: deletes groups that have no members.
     DeleteGroups = 42,
+    /// ElectLeaders, key 43, v0–2: elects leaders of partitions.
+    ElectLeaders = 43,
     /// IncrementalAlterConfigs, key 44, v0–1: changes single settings of resources (KIP-339).
     IncrementalAlterConfigs = 44,
+    /// AlterPartitionReassignments, key 45, v0–1: moves partitions to other brokers, or stops a move (KIP-455).
+    AlterPartitionReassignments = 45,
+    /// ListPartitionReassignments, key 46, v0: the partitions that are moving to other brokers (KIP-455).
+    ListPartitionReassignments = 46,
     /// OffsetDelete, key 47, v0: deletes offsets of a group (KIP-496). Never flexible.
     OffsetDelete = 47,
+    /// DescribeClientQuotas, key 48, v0–1: the quotas of users, client ids and addresses (KIP-546).
+    DescribeClientQuotas = 48,
+    /// AlterClientQuotas, key 49, v0–1: sets and removes quotas of users, client ids and addresses (KIP-546).
+    AlterClientQuotas = 49,
+    /// DescribeUserScramCredentials, key 50, v0: which SCRAM mechanisms users have (KIP-554).
+    DescribeUserScramCredentials = 50,
+    /// AlterUserScramCredentials, key 51, v0: sets and removes SCRAM credentials of users (KIP-554).
+    AlterUserScramCredentials = 51,
+    /// DescribeQuorum, key 55, v0–2: leader, voters and observers of the metadata log (KIP-595).
+    DescribeQuorum = 55,
+    /// UpdateFeatures, key 57, v0–2: raises and lowers the levels of features (KIP-584).
+    UpdateFeatures = 57,
     /// DescribeCluster, key 60, v0–2: cluster id, controller and brokers (KIP-700).
     DescribeCluster = 60,
     /// DescribeProducers, key 61, v0: the producers that a partition knows (KIP-664).
     DescribeProducers = 61,
+    /// UnregisterBroker, key 64, v0: makes the cluster forget a broker that is gone (KIP-631).
+    UnregisterBroker = 64,
     /// DescribeTransactions, key 65, v0: what the coordinator knows about transactional ids (KIP-664).
     DescribeTransactions = 65,
     /// ListTransactions, key 66, v0–2: the transactional ids of a coordinator (KIP-664).
@@ -137,6 +194,12 @@ pub enum ApiKey {
     ConsumerGroupHeartbeat = 68,
     /// ConsumerGroupDescribe, key 69, v0–1: state and members of consumer groups that the broker assigns (KIP-848).
     ConsumerGroupDescribe = 69,
+    /// GetTelemetrySubscriptions, key 71, v0: which metrics a client shall send to the broker (KIP-714).
+    GetTelemetrySubscriptions = 71,
+    /// PushTelemetry, key 72, v0: metrics of a client (KIP-714).
+    PushTelemetry = 72,
+    /// ListConfigResources, key 74, v0–1: names of things that have settings.
+    ListConfigResources = 74,
     /// DescribeTopicPartitions, key 75, v0: topics and partitions, page by page (KIP-966).
     DescribeTopicPartitions = 75,
     /// ShareGroupHeartbeat, key 76, v1: joins, keeps and leaves a share group (KIP-932).
@@ -157,7 +220,7 @@ pub enum ApiKey {
 
 impl ApiKey {
     /// All keys, in ascending order.
-    pub const ALL: [ApiKey; 47] = [
+    pub const ALL: [ApiKey; 68] = [
         ApiKey::Produce,
         ApiKey::Fetch,
         ApiKey::ListOffsets,
@@ -183,20 +246,41 @@ impl ApiKey {
         ApiKey::EndTxn,
         ApiKey::WriteTxnMarkers,
         ApiKey::TxnOffsetCommit,
+        ApiKey::DescribeAcls,
+        ApiKey::CreateAcls,
+        ApiKey::DeleteAcls,
         ApiKey::DescribeConfigs,
         ApiKey::AlterConfigs,
+        ApiKey::AlterReplicaLogDirs,
         ApiKey::DescribeLogDirs,
         ApiKey::SaslAuthenticate,
         ApiKey::CreatePartitions,
+        ApiKey::CreateDelegationToken,
+        ApiKey::RenewDelegationToken,
+        ApiKey::ExpireDelegationToken,
+        ApiKey::DescribeDelegationToken,
         ApiKey::DeleteGroups,
+        ApiKey::ElectLeaders,
         ApiKey::IncrementalAlterConfigs,
+        ApiKey::AlterPartitionReassignments,
+        ApiKey::ListPartitionReassignments,
         ApiKey::OffsetDelete,
+        ApiKey::DescribeClientQuotas,
+        ApiKey::AlterClientQuotas,
+        ApiKey::DescribeUserScramCredentials,
+        ApiKey::AlterUserScramCredentials,
+        ApiKey::DescribeQuorum,
+        ApiKey::UpdateFeatures,
         ApiKey::DescribeCluster,
         ApiKey::DescribeProducers,
+        ApiKey::UnregisterBroker,
         ApiKey::DescribeTransactions,
         ApiKey::ListTransactions,
         ApiKey::ConsumerGroupHeartbeat,
         ApiKey::ConsumerGroupDescribe,
+        ApiKey::GetTelemetrySubscriptions,
+        ApiKey::PushTelemetry,
+        ApiKey::ListConfigResources,
         ApiKey::DescribeTopicPartitions,
         ApiKey::ShareGroupHeartbeat,
         ApiKey::ShareGroupDescribe,
@@ -235,20 +319,41 @@ impl ApiKey {
             ApiKey::EndTxn => "EndTxn",
             ApiKey::WriteTxnMarkers => "WriteTxnMarkers",
             ApiKey::TxnOffsetCommit => "TxnOffsetCommit",
+            ApiKey::DescribeAcls => "DescribeAcls",
+            ApiKey::CreateAcls => "CreateAcls",
+            ApiKey::DeleteAcls => "DeleteAcls",
             ApiKey::DescribeConfigs => "DescribeConfigs",
             ApiKey::AlterConfigs => "AlterConfigs",
+            ApiKey::AlterReplicaLogDirs => "AlterReplicaLogDirs",
             ApiKey::DescribeLogDirs => "DescribeLogDirs",
             ApiKey::SaslAuthenticate => "SaslAuthenticate",
             ApiKey::CreatePartitions => "CreatePartitions",
+            ApiKey::CreateDelegationToken => "CreateDelegationToken",
+            ApiKey::RenewDelegationToken => "RenewDelegationToken",
+            ApiKey::ExpireDelegationToken => "ExpireDelegationToken",
+            ApiKey::DescribeDelegationToken => "DescribeDelegationToken",
             ApiKey::DeleteGroups => "DeleteGroups",
+            ApiKey::ElectLeaders => "ElectLeaders",
             ApiKey::IncrementalAlterConfigs => "IncrementalAlterConfigs",
+            ApiKey::AlterPartitionReassignments => "AlterPartitionReassignments",
+            ApiKey::ListPartitionReassignments => "ListPartitionReassignments",
             ApiKey::OffsetDelete => "OffsetDelete",
+            ApiKey::DescribeClientQuotas => "DescribeClientQuotas",
+            ApiKey::AlterClientQuotas => "AlterClientQuotas",
+            ApiKey::DescribeUserScramCredentials => "DescribeUserScramCredentials",
+            ApiKey::AlterUserScramCredentials => "AlterUserScramCredentials",
+            ApiKey::DescribeQuorum => "DescribeQuorum",
+            ApiKey::UpdateFeatures => "UpdateFeatures",
             ApiKey::DescribeCluster => "DescribeCluster",
             ApiKey::DescribeProducers => "DescribeProducers",
+            ApiKey::UnregisterBroker => "UnregisterBroker",
             ApiKey::DescribeTransactions => "DescribeTransactions",
             ApiKey::ListTransactions => "ListTransactions",
             ApiKey::ConsumerGroupHeartbeat => "ConsumerGroupHeartbeat",
             ApiKey::ConsumerGroupDescribe => "ConsumerGroupDescribe",
+            ApiKey::GetTelemetrySubscriptions => "GetTelemetrySubscriptions",
+            ApiKey::PushTelemetry => "PushTelemetry",
+            ApiKey::ListConfigResources => "ListConfigResources",
             ApiKey::DescribeTopicPartitions => "DescribeTopicPartitions",
             ApiKey::ShareGroupHeartbeat => "ShareGroupHeartbeat",
             ApiKey::ShareGroupDescribe => "ShareGroupDescribe",
@@ -277,7 +382,7 @@ impl ApiKey {
             ApiKey::DescribeGroups => 0..=6,
             ApiKey::ListGroups => 0..=5,
             ApiKey::SaslHandshake => 0..=1,
-            ApiKey::ApiVersions => 0..=4,
+            ApiKey::ApiVersions => 0..=5,
             ApiKey::CreateTopics => 2..=7,
             ApiKey::DeleteTopics => 1..=6,
             ApiKey::DeleteRecords => 0..=2,
@@ -288,20 +393,41 @@ impl ApiKey {
             ApiKey::EndTxn => 0..=5,
             ApiKey::WriteTxnMarkers => 1..=2,
             ApiKey::TxnOffsetCommit => 0..=5,
+            ApiKey::DescribeAcls => 1..=3,
+            ApiKey::CreateAcls => 1..=3,
+            ApiKey::DeleteAcls => 1..=3,
             ApiKey::DescribeConfigs => 1..=4,
             ApiKey::AlterConfigs => 0..=2,
+            ApiKey::AlterReplicaLogDirs => 1..=2,
             ApiKey::DescribeLogDirs => 1..=5,
             ApiKey::SaslAuthenticate => 0..=2,
             ApiKey::CreatePartitions => 0..=3,
-            ApiKey::DeleteGroups => 0..=2,
+            ApiKey::CreateDelegationToken => 1..=3,
+            ApiKey::RenewDelegationToken => 1..=2,
+            ApiKey::ExpireDelegationToken => 1..=2,
+            ApiKey::DescribeDelegationToken => 1..=3,
+            ApiKey::DeleteGroups => 0..=3,
+            ApiKey::ElectLeaders => 0..=2,
             ApiKey::IncrementalAlterConfigs => 0..=1,
+            ApiKey::AlterPartitionReassignments => 0..=1,
+            ApiKey::ListPartitionReassignments => 0..=0,
             ApiKey::OffsetDelete => 0..=0,
+            ApiKey::DescribeClientQuotas => 0..=1,
+            ApiKey::AlterClientQuotas => 0..=1,
+            ApiKey::DescribeUserScramCredentials => 0..=0,
+            ApiKey::AlterUserScramCredentials => 0..=0,
+            ApiKey::DescribeQuorum => 0..=2,
+            ApiKey::UpdateFeatures => 0..=2,
             ApiKey::DescribeCluster => 0..=2,
             ApiKey::DescribeProducers => 0..=0,
+            ApiKey::UnregisterBroker => 0..=0,
             ApiKey::DescribeTransactions => 0..=0,
             ApiKey::ListTransactions => 0..=2,
             ApiKey::ConsumerGroupHeartbeat => 0..=1,
             ApiKey::ConsumerGroupDescribe => 0..=1,
+            ApiKey::GetTelemetrySubscriptions => 0..=0,
+            ApiKey::PushTelemetry => 0..=0,
+            ApiKey::ListConfigResources => 0..=1,
             ApiKey::DescribeTopicPartitions => 0..=0,
             ApiKey::ShareGroupHeartbeat => 1..=1,
             ApiKey::ShareGroupDescribe => 1..=1,
@@ -341,20 +467,41 @@ impl ApiKey {
             ApiKey::EndTxn => Some(3),
             ApiKey::WriteTxnMarkers => Some(1),
             ApiKey::TxnOffsetCommit => Some(3),
+            ApiKey::DescribeAcls => Some(2),
+            ApiKey::CreateAcls => Some(2),
+            ApiKey::DeleteAcls => Some(2),
             ApiKey::DescribeConfigs => Some(4),
             ApiKey::AlterConfigs => Some(2),
+            ApiKey::AlterReplicaLogDirs => Some(2),
             ApiKey::DescribeLogDirs => Some(2),
             ApiKey::SaslAuthenticate => Some(2),
             ApiKey::CreatePartitions => Some(2),
+            ApiKey::CreateDelegationToken => Some(2),
+            ApiKey::RenewDelegationToken => Some(2),
+            ApiKey::ExpireDelegationToken => Some(2),
+            ApiKey::DescribeDelegationToken => Some(2),
             ApiKey::DeleteGroups => Some(2),
+            ApiKey::ElectLeaders => Some(2),
             ApiKey::IncrementalAlterConfigs => Some(1),
+            ApiKey::AlterPartitionReassignments => Some(0),
+            ApiKey::ListPartitionReassignments => Some(0),
             ApiKey::OffsetDelete => None,
+            ApiKey::DescribeClientQuotas => Some(1),
+            ApiKey::AlterClientQuotas => Some(1),
+            ApiKey::DescribeUserScramCredentials => Some(0),
+            ApiKey::AlterUserScramCredentials => Some(0),
+            ApiKey::DescribeQuorum => Some(0),
+            ApiKey::UpdateFeatures => Some(0),
             ApiKey::DescribeCluster => Some(0),
             ApiKey::DescribeProducers => Some(0),
+            ApiKey::UnregisterBroker => Some(0),
             ApiKey::DescribeTransactions => Some(0),
             ApiKey::ListTransactions => Some(0),
             ApiKey::ConsumerGroupHeartbeat => Some(0),
             ApiKey::ConsumerGroupDescribe => Some(0),
+            ApiKey::GetTelemetrySubscriptions => Some(0),
+            ApiKey::PushTelemetry => Some(0),
+            ApiKey::ListConfigResources => Some(0),
             ApiKey::DescribeTopicPartitions => Some(0),
             ApiKey::ShareGroupHeartbeat => Some(0),
             ApiKey::ShareGroupDescribe => Some(0),
@@ -393,20 +540,41 @@ impl ApiKey {
             26 => Some(ApiKey::EndTxn),
             27 => Some(ApiKey::WriteTxnMarkers),
             28 => Some(ApiKey::TxnOffsetCommit),
+            29 => Some(ApiKey::DescribeAcls),
+            30 => Some(ApiKey::CreateAcls),
+            31 => Some(ApiKey::DeleteAcls),
             32 => Some(ApiKey::DescribeConfigs),
             33 => Some(ApiKey::AlterConfigs),
+            34 => Some(ApiKey::AlterReplicaLogDirs),
             35 => Some(ApiKey::DescribeLogDirs),
             36 => Some(ApiKey::SaslAuthenticate),
             37 => Some(ApiKey::CreatePartitions),
+            38 => Some(ApiKey::CreateDelegationToken),
+            39 => Some(ApiKey::RenewDelegationToken),
+            40 => Some(ApiKey::ExpireDelegationToken),
+            41 => Some(ApiKey::DescribeDelegationToken),
             42 => Some(ApiKey::DeleteGroups),
+            43 => Some(ApiKey::ElectLeaders),
             44 => Some(ApiKey::IncrementalAlterConfigs),
+            45 => Some(ApiKey::AlterPartitionReassignments),
+            46 => Some(ApiKey::ListPartitionReassignments),
             47 => Some(ApiKey::OffsetDelete),
+            48 => Some(ApiKey::DescribeClientQuotas),
+            49 => Some(ApiKey::AlterClientQuotas),
+            50 => Some(ApiKey::DescribeUserScramCredentials),
+            51 => Some(ApiKey::AlterUserScramCredentials),
+            55 => Some(ApiKey::DescribeQuorum),
+            57 => Some(ApiKey::UpdateFeatures),
             60 => Some(ApiKey::DescribeCluster),
             61 => Some(ApiKey::DescribeProducers),
+            64 => Some(ApiKey::UnregisterBroker),
             65 => Some(ApiKey::DescribeTransactions),
             66 => Some(ApiKey::ListTransactions),
             68 => Some(ApiKey::ConsumerGroupHeartbeat),
             69 => Some(ApiKey::ConsumerGroupDescribe),
+            71 => Some(ApiKey::GetTelemetrySubscriptions),
+            72 => Some(ApiKey::PushTelemetry),
+            74 => Some(ApiKey::ListConfigResources),
             75 => Some(ApiKey::DescribeTopicPartitions),
             76 => Some(ApiKey::ShareGroupHeartbeat),
             77 => Some(ApiKey::ShareGroupDescribe),
@@ -450,20 +618,41 @@ macro_rules! for_each_api {
         (EndTxn, end_txn),
         (WriteTxnMarkers, write_txn_markers),
         (TxnOffsetCommit, txn_offset_commit),
+        (DescribeAcls, describe_acls),
+        (CreateAcls, create_acls),
+        (DeleteAcls, delete_acls),
         (DescribeConfigs, describe_configs),
         (AlterConfigs, alter_configs),
+        (AlterReplicaLogDirs, alter_replica_log_dirs),
         (DescribeLogDirs, describe_log_dirs),
         (SaslAuthenticate, sasl_authenticate),
         (CreatePartitions, create_partitions),
+        (CreateDelegationToken, create_delegation_token),
+        (RenewDelegationToken, renew_delegation_token),
+        (ExpireDelegationToken, expire_delegation_token),
+        (DescribeDelegationToken, describe_delegation_token),
         (DeleteGroups, delete_groups),
+        (ElectLeaders, elect_leaders),
         (IncrementalAlterConfigs, incremental_alter_configs),
+        (AlterPartitionReassignments, alter_partition_reassignments),
+        (ListPartitionReassignments, list_partition_reassignments),
         (OffsetDelete, offset_delete),
+        (DescribeClientQuotas, describe_client_quotas),
+        (AlterClientQuotas, alter_client_quotas),
+        (DescribeUserScramCredentials, describe_user_scram_credentials),
+        (AlterUserScramCredentials, alter_user_scram_credentials),
+        (DescribeQuorum, describe_quorum),
+        (UpdateFeatures, update_features),
         (DescribeCluster, describe_cluster),
         (DescribeProducers, describe_producers),
+        (UnregisterBroker, unregister_broker),
         (DescribeTransactions, describe_transactions),
         (ListTransactions, list_transactions),
         (ConsumerGroupHeartbeat, consumer_group_heartbeat),
         (ConsumerGroupDescribe, consumer_group_describe),
+        (GetTelemetrySubscriptions, get_telemetry_subscriptions),
+        (PushTelemetry, push_telemetry),
+        (ListConfigResources, list_config_resources),
         (DescribeTopicPartitions, describe_topic_partitions),
         (ShareGroupHeartbeat, share_group_heartbeat),
         (ShareGroupDescribe, share_group_describe),

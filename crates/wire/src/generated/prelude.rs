@@ -3,5 +3,5 @@
 
 pub(super) use crate::reader::{DecodeError, Reader};
 pub(super) use crate::writer::{Records, Writer};
-pub(super) use crate::{ApiKey, Uuid};
+pub(super) use crate::{ApiKey, Float64, Uuid};
 pub(super) use std::borrow::Cow;

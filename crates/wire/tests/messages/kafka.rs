@@ -1,4 +1,5 @@
 //! Bytes that the Java classes of Kafka 4.3.1 wrote, for versions that the other implementation does not know.
+//! Versions of Kafka 4.4 are here too, with bytes made by hand, field by field.
 
 use std::fmt::Debug;
 
@@ -388,4 +389,52 @@ fn describe_share_group_offsets_1_has_lag() {
     let theirs = "0000000002026702076f7264657273000000000000000100000000000000020200000001\
         000000000000006400000002000000000000000700000000000000000000";
     is_response(response, 1, &bytes(theirs));
+}
+
+#[test]
+fn api_versions_5_names_the_cluster_and_the_node() {
+    use wire::api_versions::*;
+    let request = Request {
+        client_software_name: "ab",
+        client_software_version: "1",
+        cluster_id: Some("c"),
+        node_id: 7,
+    };
+    // name · version · cluster · node · no tags
+    let by_hand = ["036162", "0231", "0263", "00000007", "00"].concat();
+    is_request(request, 5, &bytes(&by_hand));
+    let key = ApiVersion {
+        api_key: 18,
+        min_version: 0,
+        max_version: 5,
+    };
+    let response = Response {
+        error_code: 129,
+        api_keys: vec![key],
+        ..Response::default()
+    };
+    // error · one key, its range, no tags · throttle time · no tags
+    let by_hand = ["0081", "02", "0012", "0000", "0005", "00", "00000000", "00"].concat();
+    is_response(response, 5, &bytes(&by_hand));
+}
+
+#[test]
+fn delete_groups_3_has_an_error_for_people() {
+    use wire::delete_groups::*;
+    let request = Request {
+        groups_names: vec!["g"],
+    };
+    is_request(request, 3, &bytes("02026700"));
+    let result = GroupResult {
+        group_id: "g".into(),
+        error_code: 68,
+        error_message: Some("no".into()),
+    };
+    let response = Response {
+        throttle_time_ms: 0,
+        results: vec![result],
+    };
+    // throttle time · one group, its error, its message, no tags · no tags
+    let by_hand = ["00000000", "02", "0267", "0044", "036e6f", "00", "00"].concat();
+    is_response(response, 3, &bytes(&by_hand));
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use wire::{Records, Segment, Uuid};
+use wire::{Float64, Records, Segment, Uuid};
 
 /// Letters of one to four bytes; lengths around the limits of one- and two-byte varints.
 const STRINGS: [&str; 8] = [
@@ -100,6 +100,19 @@ impl Random for i32 {
 impl Random for i16 {
     fn random(source: &mut Source) -> Self {
         i64::random(source) as i16
+    }
+}
+
+impl Random for u16 {
+    fn random(source: &mut Source) -> Self {
+        i64::random(source) as u16
+    }
+}
+
+impl Random for Float64 {
+    /// Never NaN, which for the other implementation is not equal to itself.
+    fn random(source: &mut Source) -> Self {
+        Float64(i64::random(source) as f64 / 8.0)
     }
 }
 

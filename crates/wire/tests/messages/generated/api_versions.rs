@@ -50,6 +50,12 @@ fn random_request(source: &mut Source, version: i16) -> Request<'static> {
     if version >= 3 {
         value.client_software_version = source.random();
     }
+    if version >= 5 {
+        value.cluster_id = source.nullable(true, |source| source.random());
+    }
+    if version >= 5 {
+        value.node_id = source.random();
+    }
     value
 }
 

@@ -98,10 +98,13 @@ fn random_response(source: &mut Source, version: i16) -> Response<'static> {
 }
 
 #[allow(clippy::field_reassign_with_default)]
-fn random_group_result(source: &mut Source, _version: i16) -> GroupResult<'static> {
+fn random_group_result(source: &mut Source, version: i16) -> GroupResult<'static> {
     let mut value = GroupResult::default();
     value.group_id = source.random();
     value.error_code = source.random();
+    if version >= 3 {
+        value.error_message = source.nullable(true, |source| source.random());
+    }
     value
 }
 

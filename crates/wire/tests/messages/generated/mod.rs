@@ -5,35 +5,52 @@ use crate::prelude::Case;
 
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;
+mod alter_client_quotas;
 mod alter_configs;
+mod alter_partition_reassignments;
+mod alter_replica_log_dirs;
 mod alter_share_group_offsets;
+mod alter_user_scram_credentials;
 mod api_versions;
 mod consumer_group_describe;
 mod consumer_group_heartbeat;
+mod create_acls;
+mod create_delegation_token;
 mod create_partitions;
 mod create_topics;
+mod delete_acls;
 mod delete_groups;
 mod delete_records;
 mod delete_share_group_offsets;
 mod delete_topics;
+mod describe_acls;
+mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
+mod describe_delegation_token;
 mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
+mod describe_quorum;
 mod describe_share_group_offsets;
 mod describe_topic_partitions;
 mod describe_transactions;
+mod describe_user_scram_credentials;
+mod elect_leaders;
 mod end_txn;
+mod expire_delegation_token;
 mod fetch;
 mod find_coordinator;
+mod get_telemetry_subscriptions;
 mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
+mod list_config_resources;
 mod list_groups;
 mod list_offsets;
+mod list_partition_reassignments;
 mod list_transactions;
 mod metadata;
 mod offset_commit;
@@ -41,6 +58,8 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod push_telemetry;
+mod renew_delegation_token;
 mod sasl_authenticate;
 mod sasl_handshake;
 mod share_acknowledge;
@@ -49,9 +68,11 @@ mod share_group_describe;
 mod share_group_heartbeat;
 mod sync_group;
 mod txn_offset_commit;
+mod unregister_broker;
+mod update_features;
 mod write_txn_markers;
 
-pub const CASES: [Case; 94] = [
+pub const CASES: [Case; 136] = [
     produce::REQUEST,
     produce::RESPONSE,
     fetch::REQUEST,
@@ -102,26 +123,62 @@ pub const CASES: [Case; 94] = [
     write_txn_markers::RESPONSE,
     txn_offset_commit::REQUEST,
     txn_offset_commit::RESPONSE,
+    describe_acls::REQUEST,
+    describe_acls::RESPONSE,
+    create_acls::REQUEST,
+    create_acls::RESPONSE,
+    delete_acls::REQUEST,
+    delete_acls::RESPONSE,
     describe_configs::REQUEST,
     describe_configs::RESPONSE,
     alter_configs::REQUEST,
     alter_configs::RESPONSE,
+    alter_replica_log_dirs::REQUEST,
+    alter_replica_log_dirs::RESPONSE,
     describe_log_dirs::REQUEST,
     describe_log_dirs::RESPONSE,
     sasl_authenticate::REQUEST,
     sasl_authenticate::RESPONSE,
     create_partitions::REQUEST,
     create_partitions::RESPONSE,
+    create_delegation_token::REQUEST,
+    create_delegation_token::RESPONSE,
+    renew_delegation_token::REQUEST,
+    renew_delegation_token::RESPONSE,
+    expire_delegation_token::REQUEST,
+    expire_delegation_token::RESPONSE,
+    describe_delegation_token::REQUEST,
+    describe_delegation_token::RESPONSE,
     delete_groups::REQUEST,
     delete_groups::RESPONSE,
+    elect_leaders::REQUEST,
+    elect_leaders::RESPONSE,
     incremental_alter_configs::REQUEST,
     incremental_alter_configs::RESPONSE,
+    alter_partition_reassignments::REQUEST,
+    alter_partition_reassignments::RESPONSE,
+    list_partition_reassignments::REQUEST,
+    list_partition_reassignments::RESPONSE,
     offset_delete::REQUEST,
     offset_delete::RESPONSE,
+    describe_client_quotas::REQUEST,
+    describe_client_quotas::RESPONSE,
+    alter_client_quotas::REQUEST,
+    alter_client_quotas::RESPONSE,
+    describe_user_scram_credentials::REQUEST,
+    describe_user_scram_credentials::RESPONSE,
+    alter_user_scram_credentials::REQUEST,
+    alter_user_scram_credentials::RESPONSE,
+    describe_quorum::REQUEST,
+    describe_quorum::RESPONSE,
+    update_features::REQUEST,
+    update_features::RESPONSE,
     describe_cluster::REQUEST,
     describe_cluster::RESPONSE,
     describe_producers::REQUEST,
     describe_producers::RESPONSE,
+    unregister_broker::REQUEST,
+    unregister_broker::RESPONSE,
     describe_transactions::REQUEST,
     describe_transactions::RESPONSE,
     list_transactions::REQUEST,
@@ -130,6 +187,12 @@ pub const CASES: [Case; 94] = [
     consumer_group_heartbeat::RESPONSE,
     consumer_group_describe::REQUEST,
     consumer_group_describe::RESPONSE,
+    get_telemetry_subscriptions::REQUEST,
+    get_telemetry_subscriptions::RESPONSE,
+    push_telemetry::REQUEST,
+    push_telemetry::RESPONSE,
+    list_config_resources::REQUEST,
+    list_config_resources::RESPONSE,
     describe_topic_partitions::REQUEST,
     describe_topic_partitions::RESPONSE,
     share_group_heartbeat::REQUEST,
