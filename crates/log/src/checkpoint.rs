@@ -24,6 +24,7 @@
 //!   72   u32      number of damaged ranges, then for each
 //!                   i64 base offset of its segment, u64 start, u64 end, i64 offset expected at start, i64 offset at end
 //!        u32      length of the producer snapshot, then the snapshot as the caller gave it
+//!        i64      offset before which everything is compacted; a body that ends before it knows of no compaction
 //! ```
 //! All numbers are big-endian.
 
@@ -62,6 +63,8 @@ pub(crate) struct Checkpoint {
     pub(crate) time_index_entries: u32,
     pub(crate) corrupt: Vec<(Offset, CorruptRange)>,
     pub(crate) producer_snapshot: Vec<u8>,
+    /// As the file knows it; whoever writes a checkpoint need not.
+    pub(crate) compacted_end: Offset,
 }
 
 impl Checkpoint {
@@ -76,6 +79,7 @@ impl Checkpoint {
             time_index_entries: 0,
             corrupt: Vec::new(),
             producer_snapshot: Vec::new(),
+            compacted_end: Offset::ZERO,
         }
     }
 
@@ -124,6 +128,7 @@ impl Checkpoint {
         }
         body.extend_from_slice(&(self.producer_snapshot.len() as u32).to_be_bytes());
         body.extend_from_slice(&self.producer_snapshot);
+        body.extend_from_slice(&self.compacted_end.0.to_be_bytes());
         body
     }
 
@@ -157,6 +162,10 @@ impl Checkpoint {
             time_index_entries,
             corrupt,
             producer_snapshot: fields.take(snapshot)?.to_vec(),
+            compacted_end: match fields.0 {
+                [] => Offset::ZERO,
+                _ => Offset(fields.i64()?),
+            },
         })
     }
 }
@@ -201,6 +210,7 @@ pub(crate) struct CheckpointFile {
     /// The log is deleted: what still runs must not write into a directory that has taken its name since.
     is_retired: bool,
     log_start: Offset,
+    compacted_end: Offset,
 }
 
 impl CheckpointFile {
@@ -219,11 +229,13 @@ impl CheckpointFile {
             is_named_durably: false,
             is_retired: false,
             log_start: Offset::ZERO,
+            compacted_end: Offset::ZERO,
         };
         let latest = checkpoint_file.latest()?;
         if let Some((generation, checkpoint)) = &latest {
             checkpoint_file.generation = *generation;
             checkpoint_file.log_start = checkpoint.log_start;
+            checkpoint_file.compacted_end = checkpoint.compacted_end;
         }
         Ok((checkpoint_file, latest.map(|(_, checkpoint)| checkpoint)))
     }
@@ -242,15 +254,60 @@ impl CheckpointFile {
         self.is_retired = true;
     }
 
+    /// # Errors
+    /// When the log is deleted, so that its directory may have another's name.
+    pub(crate) fn check_in_force(&self) -> Result<(), LogError> {
+        match self.is_retired {
+            true => Err(std::io::ErrorKind::NotFound.into())
+                .context("change the files of a deleted log", &self.path),
+            false => Ok(()),
+        }
+    }
+
+    /// The offset before which everything is compacted.
+    pub(crate) fn compacted_end(&self) -> Offset {
+        self.compacted_end
+    }
+
+    /// Makes durable how far the log is compacted, and leaves the rest of the checkpoint as it is.
+    pub(crate) fn write_compacted_end(&mut self, end: Offset) -> Result<(), LogError> {
+        self.compacted_end = self.compacted_end.max(end);
+        self.write_log_start(self.log_start)
+    }
+
+    /// Forgets that anything is compacted: what the offsets name may have been lost, and others get them.
+    pub(crate) fn reset_compacted_end(&mut self) {
+        self.compacted_end = Offset::ZERO;
+    }
+
+    /// Makes the earlier slot unreadable if it names a segment before `offset`, which is about to be replaced: recovery must not
+    /// fall back to a position in a file that is no more.
+    pub(crate) fn forget_before(&mut self, offset: Offset) -> Result<(), LogError> {
+        self.check_in_force()?;
+        if !self.exists {
+            return Ok(());
+        }
+        let file = self.disk.open(&self.path).context("open", &self.path)?;
+        let position = ((self.generation + 1) % 2) * SLOT_STRIDE;
+        let earlier = read_slot(file.as_ref(), position).context("read", &self.path)?;
+        let is_stale = earlier.is_some_and(|(_, checkpoint)| {
+            checkpoint.has_recovery_point() && checkpoint.segment < offset
+        });
+        if !is_stale {
+            return Ok(());
+        }
+        file.write_at(position, &[IoSlice::new(&[0; HEADER])])
+            .context("write", &self.path)?;
+        file.sync().context("sync", &self.path)
+    }
+
     /// Writes a checkpoint and makes it durable. The log start never goes back.
     pub(crate) fn write(&mut self, checkpoint: &Checkpoint) -> Result<(), LogError> {
-        if self.is_retired {
-            let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
-            return Err(gone).context("write the checkpoint of a deleted log", &self.path);
-        }
+        self.check_in_force()?;
         let log_start = checkpoint.log_start.max(self.log_start);
         let body = Checkpoint {
             log_start,
+            compacted_end: self.compacted_end,
             ..checkpoint.clone()
         }
         .encode();

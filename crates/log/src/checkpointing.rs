@@ -127,6 +127,7 @@ impl PartitionLog {
                 })
                 .collect(),
             producer_snapshot,
+            compacted_end: self.compacted_end,
         };
         let mut indexes = self.unsynced_indexes.clone();
         indexes.push(active);
@@ -153,6 +154,7 @@ impl PartitionLog {
         self.unsynced_indexes
             .retain(|segment| segment.base_offset >= finished.segment);
         self.checkpointed_end = finished.end;
+        self.checkpointed_segment = finished.segment;
         if finished.end == self.next_offset && finished.segment == self.active().base_offset {
             self.unsynced.clear();
             self.being_synced.clear();

@@ -1,5 +1,6 @@
 //! Where recent reads ended. A consumer continues where it stopped, so that its next read needs neither an index lookup nor a
-//! search. Positions in a log file never change, so an entry is never wrong, only forgotten.
+//! search. Positions in a log file never change, so an entry is never wrong, only forgotten;
+//! compaction, which replaces files, begins with new cursors.
 
 use parking_lot::Mutex;
 

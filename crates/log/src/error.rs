@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::offset::Offset;
+use crate::offset::{ByteCount, Offset};
 
 /// Why a log operation did not succeed.
 #[derive(Debug, Error)]
@@ -52,6 +52,19 @@ pub enum LogError {
     Halted {
         /// The directory of the partition.
         path: PathBuf,
+    },
+
+    /// A compaction was told to stop. Nothing is broken; it is done another time.
+    #[error("the compaction was abandoned")]
+    Abandoned,
+
+    /// The keys of the first dirty batch do not fit into the buffer of a compaction.
+    #[error("a batch in {} has more keys than {memory} hold; raise log.cleaner.dedupe.buffer.size", path.display())]
+    BufferTooSmall {
+        /// The directory of the partition.
+        path: PathBuf,
+        /// What the buffer may take.
+        memory: ByteCount,
     },
 
     /// The producer snapshot handed to a checkpoint is larger than a checkpoint can hold.

@@ -1,10 +1,10 @@
 //! A durable partition log in Kafka's segment format, over a [`Disk`] trait.
 //!
-//! What it keeps true: offsets are dense; readers see nothing that a crash could take back; what was synced survives; the files
+//! What it keeps true: offsets are dense until a log is compacted; readers see nothing that a crash could take back; what was synced survives; the files
 //! are those of Kafka, byte for byte. It is synchronous and knows no clock, no randomness and no requests: times come in as
 //! arguments, and the caller decides when to sync and on which thread to read.
 //!
-//! - [`PartitionLog`]: the owner's side, one thread (`append`, `recovery`, `checkpointing`, `retention`).
+//! - [`PartitionLog`]: the owner's side, one thread (`append`, `recovery`, `checkpointing`, `retention`, `compaction`).
 //! - [`SharedView`], [`PartitionView`], [`ReadPlan`]: the readers' side, any thread.
 //! - [`Disk`], [`DiskFile`]: what a log stands on; [`FileDisk`], [`MemoryDisk`], [`SimDisk`].
 
@@ -13,6 +13,7 @@ mod append;
 mod batch;
 mod checkpoint;
 mod checkpointing;
+mod compaction;
 mod cursors;
 mod disk;
 mod epochs;
@@ -36,6 +37,10 @@ mod walk;
 pub use append::Appended;
 pub use checkpoint::MAX_PRODUCER_SNAPSHOT;
 pub use checkpointing::{CheckpointJob, FinishedCheckpoint};
+pub use compaction::{
+    CompactionBuffer, CompactionJob, CompactionReport, CompactionSettings, Dirtiness,
+    FinishedCompaction, Pace, ProducerEnd, ProducerEnds, RecordCounts, SwappedSegments,
+};
 pub use disk::{DirEntry, Disk, DiskFile, Fault, FileDisk, MemoryDisk, SimDisk};
 pub use error::LogError;
 pub use offset::{ByteCount, Offset};

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use crate::append::Waiting;
 use crate::checkpoint::CheckpointFile;
+use crate::cursors::Cursors;
 use crate::disk::{Disk, DiskFile};
 use crate::epochs::{self, Epochs};
 use crate::error::{Context, LogError};
@@ -62,6 +63,12 @@ pub struct PartitionLog {
     /// The end of the log at the last finished checkpoint; -1 if it may not be relied on.
     pub(crate) checkpointed_end: Offset,
     pub(crate) bytes_since_checkpoint: u64,
+    /// The base offset of the segment in which the finished checkpoint lies, -1 for none: what lies before may be compacted.
+    pub(crate) checkpointed_segment: Offset,
+    /// Everything before it is compacted.
+    pub(crate) compacted_end: Offset,
+    /// While a compaction is under way no segment is deleted.
+    pub(crate) is_compacting: bool,
     pub(crate) is_halted: bool,
 }
 
@@ -86,6 +93,7 @@ pub(crate) struct Start {
     pub(crate) are_names_unsynced: bool,
     pub(crate) scanned_bytes: u64,
     pub(crate) checkpointed_end: Offset,
+    pub(crate) checkpointed_segment: Offset,
 }
 
 impl PartitionLog {
@@ -109,6 +117,7 @@ impl PartitionLog {
             .map(|sealed| sealed.size)
             .sum();
         let leader_epoch = start.epochs.latest().unwrap_or(0);
+        let compacted_end = file.compacted_end();
         let view = PartitionView {
             log_start: start.log_start,
             high_watermark: start.next_offset,
@@ -150,6 +159,9 @@ impl PartitionLog {
             checkpoint_file: Arc::new(Mutex::new(file)),
             checkpointed_end: start.checkpointed_end,
             bytes_since_checkpoint: start.scanned_bytes,
+            checkpointed_segment: start.checkpointed_segment,
+            compacted_end,
+            is_compacting: false,
             is_halted: false,
         }
     }
@@ -337,6 +349,12 @@ impl PartitionLog {
 
     /// Tells readers of a segment that began or went, and of the log start.
     pub(crate) fn publish_segments(&self) {
+        let cursors = self.shared.load().cursors;
+        self.publish_segments_with(cursors);
+    }
+
+    /// As `publish_segments`, and what was remembered of places is replaced in the same moment.
+    pub(crate) fn publish_segments_with(&self, cursors: Arc<Cursors>) {
         let segments: Arc<[Arc<Segment>]> = self.segments.as_slice().into();
         let log_start = self.log_start;
         let size_bytes = ByteCount(self.visible_bytes.0 - self.deleted_bytes.0);
@@ -345,6 +363,7 @@ impl PartitionLog {
             segments,
             log_start,
             size_bytes,
+            cursors,
             ..view
         });
     }

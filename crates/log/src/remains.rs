@@ -51,7 +51,11 @@ impl Remains {
             } else {
                 self.disk.remove_file(&path)
             };
-            removed.context("remove", path)?;
+            match removed {
+                // Compacted twice, a segment leaves two files of one name, of which the first one is gone.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                other => other.context("remove", path)?,
+            }
         }
         Ok(())
     }

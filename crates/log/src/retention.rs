@@ -15,13 +15,14 @@ use crate::segment::{NO_TIMESTAMP, Segment};
 impl PartitionLog {
     /// Deletes the segments that are past the retention time or size, or before the log start.
     ///
-    /// The active segment goes only when everything in it has expired, and another one begins first.
+    /// The active segment goes only when everything in it has expired, and another one begins first. Nothing goes while a
+    /// compaction is under way.
     ///
     /// # Errors
     /// `Io` when the disk fails; `Halted` after a failed write.
     pub fn apply_retention(&mut self, now_ms: i64) -> Result<Vec<DeletedSegment>, LogError> {
         let doomed = self.doomed(now_ms);
-        if doomed.is_empty() {
+        if doomed.is_empty() || self.is_compacting {
             return Ok(Vec::new());
         }
         if self.is_halted {
@@ -36,7 +37,7 @@ impl PartitionLog {
     }
 
     /// Moves the log start to `before`, durably, and deletes the segments that lie wholly before it.
-    /// An offset below the log start changes nothing.
+    /// An offset below the log start changes nothing; while a compaction is under way, segments are left to the next retention.
     ///
     /// # Errors
     /// `OffsetOutOfRange` when `before` is above the high watermark; `Io` when the disk fails.
@@ -58,7 +59,7 @@ impl PartitionLog {
             .skip(1)
             .take_while(|next| next.base_offset <= before)
             .count();
-        if gone == 0 {
+        if gone == 0 || self.is_compacting {
             self.publish_segments();
             return Ok(Vec::new());
         }

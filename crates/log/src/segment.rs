@@ -12,7 +12,7 @@ use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use crate::batch::Glance;
+use crate::batch::{Glance, HEADER};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Context, LogError};
 use crate::index::{OffsetEntry, SparseIndex, TimeEntry};
@@ -68,6 +68,7 @@ pub(crate) struct Segment {
     pub(crate) time_index: SparseIndex<TimeEntry>,
     pub(crate) corrupt: Vec<CorruptRange>,
     sealed: OnceLock<Sealed>,
+    first_timestamp: OnceLock<i64>,
 }
 
 /// How far a segment has grown, kept by whoever appends to it or scans it.
@@ -119,9 +120,20 @@ impl Segment {
         dir: &Path,
         base_offset: Offset,
     ) -> Result<Segment, LogError> {
-        let path = log_path(dir, base_offset);
-        let index = SparseIndex::create(disk, path.with_extension("index"))?;
-        let time_index = SparseIndex::create(disk, path.with_extension("timeindex"))?;
+        Segment::create_as(disk, dir, base_offset, "")
+    }
+
+    /// As `create`, with names that end so.
+    pub(crate) fn create_as(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        base_offset: Offset,
+        suffix: &str,
+    ) -> Result<Segment, LogError> {
+        let path = |kind| file_path(dir, base_offset, kind, suffix);
+        let index = SparseIndex::create(disk, path("index"))?;
+        let time_index = SparseIndex::create(disk, path("timeindex"))?;
+        let path = path("log");
         let log = disk.create(&path).context("create", &path)?;
         Ok(Segment {
             base_offset,
@@ -131,6 +143,28 @@ impl Segment {
             time_index,
             corrupt: Vec::new(),
             sealed: OnceLock::new(),
+            first_timestamp: OnceLock::new(),
+        })
+    }
+
+    /// A log file that exists under any name, without its indexes: for a look at its batches.
+    pub(crate) fn open_log(
+        disk: &Arc<dyn Disk>,
+        path: PathBuf,
+        base_offset: Offset,
+    ) -> Result<Segment, LogError> {
+        let index = SparseIndex::open(disk, path.with_extension("index"), 0)?;
+        let time_index = SparseIndex::open(disk, path.with_extension("timeindex"), 0)?;
+        let log = disk.open(&path).context("open", &path)?;
+        Ok(Segment {
+            base_offset,
+            path,
+            log,
+            index,
+            time_index,
+            corrupt: Vec::new(),
+            sealed: OnceLock::new(),
+            first_timestamp: OnceLock::new(),
         })
     }
 
@@ -153,6 +187,7 @@ impl Segment {
             time_index,
             corrupt: Vec::new(),
             sealed: OnceLock::new(),
+            first_timestamp: OnceLock::new(),
         })
     }
 
@@ -174,6 +209,7 @@ impl Segment {
             time_index,
             corrupt: Vec::new(),
             sealed: OnceLock::new(),
+            first_timestamp: OnceLock::new(),
         })
     }
 
@@ -240,6 +276,19 @@ impl Segment {
         synced.context("sync", &self.path)
     }
 
+    /// The largest timestamp of the first batch of a sealed segment; it is read once.
+    pub(crate) fn first_timestamp(&self) -> Result<i64, LogError> {
+        if let Some(known) = self.first_timestamp.get() {
+            return Ok(*known);
+        }
+        let mut head = Vec::new();
+        self.log
+            .read_at(0, HEADER, &mut head)
+            .context("read", &self.path)?;
+        let first = Glance::at(&head).map_or(NO_TIMESTAMP, |batch| batch.max_timestamp);
+        Ok(*self.first_timestamp.get_or_init(|| first))
+    }
+
     /// Cuts what the index files have beyond their good entries.
     pub(crate) fn trim_indexes(&self) -> Result<(), LogError> {
         self.index.trim()?;
@@ -296,7 +345,12 @@ impl Segment {
 
 /// The name of a segment's log file.
 pub(crate) fn log_path(dir: &Path, base_offset: Offset) -> PathBuf {
-    dir.join(format!("{:020}.log", base_offset.0))
+    file_path(dir, base_offset, "log", "")
+}
+
+/// The name of one of a segment's files: its kind, and what follows that while the file is not in its place.
+pub(crate) fn file_path(dir: &Path, base_offset: Offset, kind: &str, suffix: &str) -> PathBuf {
+    dir.join(format!("{:020}.{kind}{suffix}", base_offset.0))
 }
 
 /// The base offset in the name of a file that belongs to a segment, and the name's extension.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{CorruptStretch, LostData, Recovery, Replay};
 use crate::checkpoint::{self, Checkpoint, CheckpointFile};
+use crate::compaction;
 use crate::disk::Disk;
 use crate::epochs::{self, Epochs};
 use crate::error::{Context, LogError};
@@ -40,6 +41,8 @@ pub(super) struct Opening {
     pub(super) rebuilt: Vec<usize>,
     pub(super) epochs: Epochs,
     pub(super) have_epochs_changed: bool,
+    /// The segment in which the checkpoint in force lies; -1 for none.
+    pub(super) checkpointed_segment: Offset,
     pub(super) recovery: Recovery,
 }
 
@@ -52,12 +55,11 @@ impl Opening {
         if !disk.exists(&dir).context("look for", &dir)? {
             disk.create_dir_all(&dir).context("create", &dir)?;
         }
-        let entries = disk.list(&dir).context("list", &dir)?;
-        let names: Vec<String> = entries
-            .into_iter()
-            .filter(|entry| !entry.is_directory)
-            .map(|entry| entry.name)
-            .collect();
+        let mut names = files_in(&disk, &dir)?;
+        let (removed_files, have_changed) = compaction::settle_interrupted(&disk, &dir, &names)?;
+        if have_changed {
+            names = files_in(&disk, &dir)?;
+        }
         let bases = names
             .iter()
             .filter_map(|name| parse_name(name))
@@ -81,7 +83,11 @@ impl Opening {
             rebuilt: Vec::new(),
             epochs: Epochs::default(),
             have_epochs_changed: false,
-            recovery: Recovery::default(),
+            checkpointed_segment: Offset(-1),
+            recovery: Recovery {
+                removed_files,
+                ..Recovery::default()
+            },
         };
         opening.remove_leftovers()?;
         Ok(opening)
@@ -116,8 +122,10 @@ impl Opening {
         };
         self.recovery.lost = self.lost_since(&checkpoint)?;
         if self.recovery.lost.is_none() {
+            self.checkpointed_segment = checkpoint.segment;
             return Ok((file, checkpoint));
         }
+        file.reset_compacted_end();
         let unknown = Checkpoint::unknown(checkpoint.log_start);
         file.write(&unknown)?;
         Ok((file, unknown))
@@ -380,6 +388,7 @@ impl Opening {
             } else {
                 Offset(-1)
             },
+            checkpointed_segment: self.checkpointed_segment,
         };
         let log = PartitionLog::start(
             self.disk,
@@ -460,4 +469,10 @@ impl Opening {
             .iter()
             .try_for_each(|dir| self.disk.sync_dir(dir).context("sync", dir))
     }
+}
+
+fn files_in(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Vec<String>, LogError> {
+    let entries = disk.list(dir).context("list", dir)?;
+    let files = entries.into_iter().filter(|entry| !entry.is_directory);
+    Ok(files.map(|entry| entry.name).collect())
 }

@@ -134,3 +134,46 @@ pub fn values(view: &PartitionView) -> Vec<(i64, Vec<u8>)> {
 pub fn log_file(base: i64) -> std::path::PathBuf {
     Path::new(DIR).join(format!("{base:020}.log"))
 }
+
+/// A record of a compacted log: key, and value or tombstone.
+pub type Row<'a> = (&'a str, Option<&'a str>);
+
+/// A batch of records with keys; the first one has the time, and each later one a millisecond more.
+pub fn keyed(timestamp: i64, rows: &[Row<'_>]) -> CheckedBatch {
+    keyed_by(timestamp, rows, Compression::None, |builder| builder)
+}
+
+/// As `keyed`, in a codec and with what else the builder can do.
+pub fn keyed_by(
+    timestamp: i64,
+    rows: &[Row<'_>],
+    compression: Compression,
+    change: impl FnOnce(BatchBuilder) -> BatchBuilder,
+) -> CheckedBatch {
+    let mut builder = change(BatchBuilder::new(timestamp));
+    for (number, (key, value)) in rows.iter().enumerate() {
+        let timestamp = timestamp + number as i64;
+        builder.push(
+            timestamp,
+            Some(key.as_bytes()),
+            value.map(str::as_bytes),
+            &[],
+        );
+    }
+    CheckedBatch::check(builder.build(compression), usize::MAX).expect("a built batch is good")
+}
+
+/// Offset, key and value of every record that a reader sees.
+pub fn rows(view: &PartitionView) -> Vec<(i64, String, Option<String>)> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("tests write text");
+    let mut rows = Vec::new();
+    for (header, bytes) in read_all(view, 3_000) {
+        let records = decompress(&header, &bytes, 1 << 20).expect("records decompress");
+        for record in RecordIter::new(&header, &records) {
+            let record = record.expect("records are whole");
+            let key = text(record.key.expect("records have keys"));
+            rows.push((record.offset, key, record.value.map(text)));
+        }
+    }
+    rows
+}
