@@ -8,8 +8,8 @@ use broker_state::configs::{Durability, TopicSettings};
 use broker_state::producers::{Admission, ProducerLimits, Producers};
 use broker_state::step::Millis;
 use log::{
-    ByteCount, CheckpointJob, Disk, LogError, LogSettings, Offset, PartitionLog, Recovery, Replay,
-    TimestampType,
+    ByteCount, CheckpointJob, CompactionSettings, Disk, LogError, LogSettings, Offset,
+    PartitionLog, Recovery, Replay, TimestampType,
 };
 use wire::ErrorCode;
 use wire::records::{BatchHeader, CheckedBatch};
@@ -226,6 +226,9 @@ pub fn log_settings(settings: &TopicSettings) -> LogSettings {
     LogSettings {
         segment_bytes: ByteCount(settings.segment_bytes),
         segment_age: millis(settings.segment_ms),
+        segment_jitter: millis(settings.segment_jitter_ms),
+        segment_index_bytes: ByteCount(settings.segment_index_bytes),
+        preallocate: settings.preallocate,
         index_interval_bytes: ByteCount(settings.index_interval_bytes),
         retention_age: settings
             .retention_ms
@@ -235,6 +238,12 @@ pub fn log_settings(settings: &TopicSettings) -> LogSettings {
             .retention_bytes
             .filter(|_| settings.deletes_by_retention)
             .map(ByteCount),
+        compaction: settings.is_compacted.then(|| CompactionSettings {
+            min_dirty_ratio: settings.min_cleanable_dirty_ratio,
+            min_lag: millis(settings.min_compaction_lag_ms),
+            max_lag: millis(settings.max_compaction_lag_ms),
+            delete_retention: millis(settings.delete_retention_ms),
+        }),
         max_message_bytes: ByteCount(settings.max_message_bytes as u64),
         timestamp_type: if settings.is_log_append_time {
             TimestampType::LogAppendTime
