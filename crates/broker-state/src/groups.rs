@@ -37,20 +37,22 @@ use deadlines::Deadlines;
 use live::LiveGroup;
 
 pub use command::{
-    Command, CommitOffsets, CommitPartition, CommitTopic, DeleteOffsets, FetchOffsets, FetchTopic,
-    Heartbeat, JoinGroup, LeaveGroup, ListFilter, MemberIdentity, Protocol, SyncGroup,
+    Command, CommitOffsets, CommitPartition, CommitTopic, ConsumerHeartbeat, DeleteOffsets,
+    FetchOffsets, FetchTopic, Heartbeat, JoinGroup, LeaveGroup, ListFilter, MemberIdentity,
+    Protocol, SyncGroup,
 };
 pub use consumer::{
-    AssignmentEpoch, ClassicMember, ConsumerChange, ConsumerState, CurrentAssignment, GroupEpoch,
-    MemberSettings, MemberState, PartitionEpochs, Partitions, ResolvedRegex,
+    AssignmentEpoch, Assignor, ClassicMember, ConsumerChange, ConsumerState, CurrentAssignment,
+    GroupEpoch, MemberSettings, MemberState, PartitionEpochs, Partitions, ResolvedRegex,
 };
 pub use durable::{DurableGroup, DurableGroups};
 pub use ids::{Generation, GroupId, InstanceId, MemberId, SharedBytes, TopicName};
 pub use records::{CommittedOffset, GroupMetadata, MemberMetadata, Record, RecordError};
 pub use reply::{
-    CommittedTopic, DeleteOffsetsReply, DescribedGroup, DescribedMember, FetchReply,
-    FetchedPartition, FetchedTopic, GroupState, GroupType, JoinReply, JoinedMember, LeaveReply,
-    ListedGroup, Reply, SyncReply,
+    AssignedTopic, CommittedTopic, ConsumerHeartbeatReply, DeleteOffsetsReply, DescribedConsumer,
+    DescribedConsumerGroup, DescribedGroup, DescribedMember, FetchReply, FetchedPartition,
+    FetchedTopic, GroupState, GroupType, JoinReply, JoinedMember, LeaveReply, ListedGroup, Reply,
+    SyncReply,
 };
 pub use settings::{ConsumerGroupSettings, GroupSettings};
 pub use topics::{TopicImage, TopicsImage};
@@ -77,7 +79,6 @@ pub struct Groups {
 pub(crate) struct Step<'a> {
     now: Millis,
     settings: &'a GroupSettings,
-    #[expect(dead_code, reason = "read by the protocols that assign partitions")]
     topics: &'a TopicsImage,
     durable: &'a mut DurableGroups,
     effects: &'a mut GroupEffects,
@@ -142,7 +143,13 @@ impl Groups {
 
     /// Takes in what topics there are now; groups whose topics have changed get a new assignment.
     pub fn set_topics(&mut self, _now: Millis, topics: TopicsImage, _effects: &mut GroupEffects) {
+        if self.topics == topics {
+            return;
+        }
         self.topics = topics;
+        for group in self.live.values_mut() {
+            group.topics_changed();
+        }
     }
 
     /// Decides one request. The reply is in `effects` now, or in those of a later `handle` or `tick`.
@@ -179,6 +186,13 @@ impl Groups {
             }
             Command::List(filter) => effects.reply(request, Reply::List(self.list(&filter))),
             Command::DeleteGroups(groups) => self.delete_groups(now, request, groups, effects),
+            Command::ConsumerHeartbeat(beat) => {
+                self.consumer_heartbeat(now, request, &beat, effects);
+            }
+            Command::DescribeConsumers(groups) => {
+                let groups = groups.iter().map(|group| self.describe_consumers(group));
+                effects.reply(request, Reply::DescribeConsumers(groups.collect()));
+            }
         }
     }
 
@@ -299,6 +313,41 @@ impl Groups {
                 }),
             ),
         }
+    }
+
+    fn consumer_heartbeat(
+        &mut self,
+        now: Millis,
+        request: RequestId,
+        beat: &ConsumerHeartbeat,
+        effects: &mut GroupEffects,
+    ) {
+        if let Err(refusal) = self.check_consumer_heartbeat(beat) {
+            effects.reply(request, Reply::ConsumerHeartbeat(Err(refusal)));
+            return;
+        }
+        self.make_consumer_group(now, &beat.group, effects);
+        self.with_live(now, &beat.group, effects, |group, step| match group {
+            LiveGroup::Consumer(group) => group.heartbeat(step, request, beat),
+            LiveGroup::Classic(_) => unreachable!("the group was made a consumer group"),
+        });
+    }
+
+    /// Makes sure that a consumer group is live. One that is new is recorded; a classic one without members gives way.
+    fn make_consumer_group(&mut self, now: Millis, id: &GroupId, effects: &mut GroupEffects) {
+        let found = self.durable.get(id.as_str());
+        if found.is_none_or(|group| group.consumer.is_none()) {
+            let before = found.map_or_else(Vec::new, |group| group.tombstones(id));
+            self.live.remove(id);
+            let mut step = self.step(now, effects);
+            before.into_iter().for_each(|record| step.write(record));
+            step.write(Record::Consumer {
+                group: id.clone(),
+                change: ConsumerChange::Group(Some(GroupEpoch::FIRST)),
+            });
+        }
+        let empty = || LiveGroup::Consumer(ConsumerGroup::empty(id.clone()));
+        self.live.entry(id.clone()).or_insert_with(empty);
     }
 
     /// Nobody can be a member of a classic group that is not live.

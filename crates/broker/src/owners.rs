@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use broker_state::configs::BrokerConfig;
-use broker_state::groups::GroupSettings;
+use broker_state::groups::{Assignor, ConsumerGroupSettings, GroupSettings};
 
 use crate::clock::Clock;
 use crate::cluster::{CONSUMER_OFFSETS, Cluster};
@@ -133,7 +133,32 @@ fn group_settings(config: &BrokerConfig, limits: &Limits) -> GroupSettings {
         ),
         offsets_retention_check_interval: millis("offsets.retention.check.interval.ms"),
         max_groups: limits.groups,
+        consumer: consumer_group_settings(config),
         ..GroupSettings::default()
+    }
+}
+
+/// What the broker's configuration says of consumer groups (KIP-848).
+fn consumer_group_settings(config: &BrokerConfig) -> ConsumerGroupSettings {
+    let millis = |key: &str| Duration::from_millis(config.integer(key).max(0).unsigned_abs());
+    let defaults = ConsumerGroupSettings::default();
+    let names = config
+        .value("group.consumer.assignors")
+        .unwrap_or_default()
+        .split(',');
+    let assignors: Vec<Assignor> = names.map(str::trim).filter_map(Assignor::named).collect();
+    let size = usize::try_from(config.integer("group.consumer.max.size"));
+    ConsumerGroupSettings {
+        session_timeout: millis("group.consumer.session.timeout.ms"),
+        heartbeat_interval: millis("group.consumer.heartbeat.interval.ms"),
+        max_size: size.unwrap_or(usize::MAX).min(defaults.max_size),
+        assignors: if assignors.is_empty() {
+            defaults.assignors
+        } else {
+            assignors
+        },
+        assignment_interval: millis("group.consumer.assignment.interval.ms"),
+        ..defaults
     }
 }
 

@@ -9,8 +9,11 @@ use super::command::ListFilter;
 use super::ids::{GroupId, TopicName};
 use super::live::LiveGroup;
 use super::offsets::tombstone;
-use super::reply::{DescribedGroup, GroupState, GroupType, ListedGroup, Reply};
+use super::reply::{
+    DescribedConsumerGroup, DescribedGroup, GroupState, GroupType, ListedGroup, Reply,
+};
 use super::{GroupEffects, Groups};
+use crate::refusal::Refusal;
 use crate::step::{Millis, RequestId};
 
 impl Groups {
@@ -41,6 +44,24 @@ impl Groups {
                 .map_or_else(String::new, |metadata| metadata.protocol_type.clone()),
             protocol: String::new(),
             members: Vec::new(),
+        }
+    }
+
+    /// One consumer group with its members.
+    pub fn describe_consumers(&self, group: &GroupId) -> Result<DescribedConsumerGroup, Refusal> {
+        let refuse = |message| Err(Refusal::new(ErrorCode::GroupIdNotFound, message));
+        if group.is_empty() {
+            return Err(Refusal::new(
+                ErrorCode::InvalidGroupId,
+                "a group has a name",
+            ));
+        }
+        let Some(found) = self.durable.get(group.as_str()) else {
+            return refuse(format!("group {group} not found"));
+        };
+        match &found.consumer {
+            Some(state) => Ok(state.describe(group, &self.settings.consumer, &self.topics)),
+            None => refuse(format!("group {group} is not a consumer group")),
         }
     }
 

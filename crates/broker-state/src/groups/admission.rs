@@ -3,13 +3,15 @@
 use wire::ErrorCode;
 
 use super::Groups;
-use super::command::JoinGroup;
+use super::command::{ConsumerHeartbeat, JoinGroup};
+use super::consumer::check_heartbeat;
 use super::durable::DurableGroup;
 use super::ids::{GroupId, InstanceId};
 use super::live::LiveGroup;
 use super::records::MAX_TEXT_BYTES;
 use super::reply::GroupType;
 use super::settings::GroupSettings;
+use crate::refusal::Refusal;
 
 impl Groups {
     pub(super) fn check_join(&self, join: &JoinGroup) -> Result<(), ErrorCode> {
@@ -32,6 +34,32 @@ impl Groups {
             }
         }
         Ok(())
+    }
+
+    /// Whether a heartbeat makes sense, and whether there is, or may be, a consumer group for it.
+    pub(super) fn check_consumer_heartbeat(&self, beat: &ConsumerHeartbeat) -> Result<(), Refusal> {
+        let group = &beat.group;
+        check_group_id(group)
+            .map_err(|error| Refusal::new(error, "the group id is empty or too long"))?;
+        check_heartbeat(beat, &self.settings.consumer)?;
+        let not_found = |message| Err(Refusal::new(ErrorCode::GroupIdNotFound, message));
+        let joins = beat.epoch == 0;
+        match self.group_type(group) {
+            Some(GroupType::Consumer) => Ok(()),
+            Some(GroupType::Classic) if joins && self.is_empty(group) => Ok(()),
+            Some(_) => not_found(format!("group {group} is not a consumer group")),
+            None if !joins => not_found(format!("consumer group {group} not found")),
+            None if self.is_full() => Err(Refusal::new(
+                ErrorCode::GroupMaxSizeReached,
+                format!("the broker has {} groups already", self.settings.max_groups),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a group has no members, and nobody who is about to be one.
+    fn is_empty(&self, group: &GroupId) -> bool {
+        self.live.get(group).is_none_or(LiveGroup::is_idle)
     }
 
     pub(super) fn exists(&self, group: &GroupId) -> bool {

@@ -2,10 +2,12 @@
 //!
 //! Texts longer than 32,767 bytes cannot be stored in Kafka's records and are refused by the machine.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use wire::Uuid;
 
+use super::consumer::Partitions;
 use super::ids::{Generation, GroupId, InstanceId, MemberId, SharedBytes, TopicName};
 
 /// One request to the groups; each is answered exactly once, at once or when a rebalance has moved on.
@@ -21,6 +23,8 @@ pub enum Command {
     Describe(Vec<GroupId>),
     List(ListFilter),
     DeleteGroups(Vec<GroupId>),
+    ConsumerHeartbeat(ConsumerHeartbeat),
+    DescribeConsumers(Vec<GroupId>),
 }
 
 /// JoinGroup. `member_id` is empty on the first join; `new_member_id` is used if a member id must be made:
@@ -99,6 +103,8 @@ pub struct CommitOffsets {
     pub instance_id: Option<InstanceId>,
     /// `Generation::NONE` for a consumer that assigns its partitions by hand.
     pub generation: Generation,
+    /// Version 9 and above: `generation` may be a member epoch (KIP-848).
+    pub knows_member_epochs: bool,
     /// Versions 2–4 only: an expiry time of its own for these offsets.
     pub retention: Option<Duration>,
     pub topics: Vec<CommitTopic>,
@@ -125,6 +131,9 @@ pub struct CommitPartition {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchOffsets {
     pub group: GroupId,
+    /// Who asks, from version 9 on; `None` and -1 for an administrator.
+    pub member_id: Option<MemberId>,
+    pub member_epoch: i32,
     pub topics: Option<Vec<FetchTopic>>,
 }
 
@@ -148,4 +157,32 @@ pub struct DeleteOffsets {
 pub struct ListFilter {
     pub states: Vec<String>,
     pub types: Vec<String>,
+}
+
+/// ConsumerGroupHeartbeat (KIP-848). What is `None` stays as it was told before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConsumerHeartbeat {
+    pub group: GroupId,
+    /// Never empty: before version 1 the broker may have made it.
+    pub member_id: MemberId,
+    /// 0 joins, -1 leaves, -2 leaves for a while as a static member.
+    pub epoch: i32,
+    pub instance_id: Option<InstanceId>,
+    pub rack_id: Option<String>,
+    pub client_id: String,
+    pub client_host: String,
+    pub rebalance_timeout: Option<Duration>,
+    pub topics: Option<BTreeSet<TopicName>>,
+    pub regex: Option<String>,
+    pub assignor: Option<String>,
+    /// What the member has and has not given up.
+    pub owned: Option<Partitions>,
+}
+
+impl ConsumerHeartbeat {
+    /// Whether it says everything, as clients do that start over; they want to be told everything.
+    pub(super) fn is_full(&self) -> bool {
+        let subscribes = self.topics.is_some() || self.regex.is_some();
+        self.rebalance_timeout.is_some() && subscribes && self.owned.is_some()
+    }
 }

@@ -7,7 +7,7 @@ use wire::ErrorCode;
 use super::Step;
 use super::classic::{ClassicGroup, Subscribed};
 use super::command::CommitOffsets;
-use super::consumer::{ConsumerGroup, ConsumerState};
+use super::consumer::{CommitAdmission, ConsumerGroup, ConsumerState};
 use super::durable::{DurableGroup, DurableGroups};
 use super::ids::GroupId;
 use super::records::Record;
@@ -67,6 +67,14 @@ impl LiveGroup {
         }
     }
 
+    /// The cluster's topics are not what they were.
+    pub(super) fn topics_changed(&mut self) {
+        match self {
+            LiveGroup::Classic(_) => {}
+            LiveGroup::Consumer(group) => group.topics_changed(),
+        }
+    }
+
     /// Which topics the members consume.
     pub(super) fn subscribed(&self, durable: &DurableGroups) -> Subscribed {
         match self {
@@ -81,14 +89,13 @@ impl LiveGroup {
         now: Millis,
         commit: &CommitOffsets,
         durable: &DurableGroups,
-    ) -> Result<(), ErrorCode> {
+    ) -> Result<CommitAdmission, ErrorCode> {
         match self {
-            LiveGroup::Classic(group) => group.check_commit(
-                now,
-                &commit.member_id,
-                commit.instance_id.as_ref(),
-                commit.generation,
-            ),
+            LiveGroup::Classic(group) => {
+                let (member, instance) = (&commit.member_id, commit.instance_id.as_ref());
+                group.check_commit(now, member, instance, commit.generation)?;
+                Ok(CommitAdmission::Everything)
+            }
             LiveGroup::Consumer(group) => group.check_commit(commit, durable),
         }
     }

@@ -7,6 +7,7 @@ use wire::{ErrorCode, Uuid};
 
 use super::classic::Subscribed;
 use super::command::{CommitOffsets, CommitPartition, DeleteOffsets, FetchOffsets};
+use super::consumer::CommitAdmission;
 use super::durable::DurableGroup;
 use super::ids::{GroupId, TopicName};
 use super::records::{CommittedOffset, MAX_TEXT_BYTES, Record};
@@ -34,6 +35,9 @@ impl Groups {
             for partition in topic.partitions {
                 let index = partition.partition;
                 let admitted = checked
+                    .as_ref()
+                    .map_err(|error| *error)
+                    .and_then(|admission| admission.check(topic.topic_id, index))
                     .and_then(|()| check_partition(&topic.topic, &partition, &self.settings))
                     .and_then(|()| self.take_room(&commit.group, &topic.topic, index, &mut room));
                 if admitted.is_ok() {
@@ -67,6 +71,15 @@ impl Groups {
             };
         }
         let group = self.durable.get(fetch.group.as_str());
+        let consumer = group.and_then(|group| group.consumer.as_ref());
+        let checked =
+            consumer.map(|group| group.check_fetch(fetch.member_id.as_ref(), fetch.member_epoch));
+        if let Some(Err(error)) = checked {
+            return FetchReply {
+                error,
+                topics: Vec::new(),
+            };
+        }
         let topics = match &fetch.topics {
             None => group.map_or_else(Vec::new, all_offsets),
             Some(topics) => topics
@@ -234,18 +247,22 @@ impl Groups {
         }
     }
 
-    fn check_commit(&mut self, now: Millis, commit: &CommitOffsets) -> Result<(), ErrorCode> {
+    fn check_commit(
+        &mut self,
+        now: Millis,
+        commit: &CommitOffsets,
+    ) -> Result<CommitAdmission, ErrorCode> {
         super::admission::check_group_id(&commit.group)?;
         if let Some(live) = self.live.get_mut(&commit.group) {
             return live.check_commit(now, commit, &self.durable);
         }
         let exists = self.durable.get(commit.group.as_str()).is_some();
         match (exists, commit.generation.is_some()) {
-            (true, false) => Ok(()),
+            (true, false) => Ok(CommitAdmission::Everything),
             (true, true) => Err(ErrorCode::UnknownMemberId),
             (false, true) => Err(ErrorCode::GroupIdNotFound),
             (false, false) if self.is_full() => Err(ErrorCode::PolicyViolation),
-            (false, false) => Ok(()),
+            (false, false) => Ok(CommitAdmission::Everything),
         }
     }
 

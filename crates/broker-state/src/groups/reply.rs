@@ -1,9 +1,13 @@
 //! What the groups answer: one plain owned struct per request kind, fields as in Kafka's responses.
 
+use std::time::Duration;
+
 use wire::{ErrorCode, Uuid};
 
 use super::command::MemberIdentity;
+use super::consumer::{MemberSettings, Partitions};
 use super::ids::{Generation, GroupId, InstanceId, MemberId, SharedBytes, TopicName};
+use crate::refusal::Refusal;
 
 /// The answer to the `Command` of the same name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +22,9 @@ pub enum Reply {
     Describe(Vec<DescribedGroup>),
     List(Vec<ListedGroup>),
     DeleteGroups(Vec<(GroupId, ErrorCode)>),
+    ConsumerHeartbeat(Result<ConsumerHeartbeatReply, Refusal>),
+    /// One for each group of the request, in its order.
+    DescribeConsumers(Vec<Result<DescribedConsumerGroup, Refusal>>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -203,4 +210,41 @@ impl GroupType {
             GroupType::Consumer => "consumer",
         }
     }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerHeartbeatReply {
+    pub member_id: MemberId,
+    pub epoch: i32,
+    pub heartbeat_interval: Duration,
+    /// What the member may use now; `None` when that has not changed.
+    pub assignment: Option<Partitions>,
+}
+
+/// A consumer group as ConsumerGroupDescribe shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedConsumerGroup {
+    pub group: GroupId,
+    pub state: GroupState,
+    pub epoch: i32,
+    pub assignment_epoch: i32,
+    pub assignor: &'static str,
+    pub members: Vec<DescribedConsumer>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedConsumer {
+    pub member_id: MemberId,
+    pub epoch: i32,
+    pub settings: MemberSettings,
+    /// What it owns, and what it has yet to give up.
+    pub assignment: Vec<AssignedTopic>,
+    pub target: Vec<AssignedTopic>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssignedTopic {
+    pub topic: TopicName,
+    pub topic_id: Uuid,
+    pub partitions: Vec<i32>,
 }

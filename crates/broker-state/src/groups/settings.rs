@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::consumer::Assignor;
+
 /// Settings of the `Groups` machine; read at every step, so a change takes effect at the next one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupSettings {
@@ -65,6 +67,14 @@ pub struct ConsumerGroupSettings {
     pub heartbeat_interval: Duration,
     /// `group.consumer.max.size`
     pub max_size: usize,
+    /// `group.consumer.assignors`: what members may ask for; the first one is for groups where nobody does.
+    pub assignors: Vec<Assignor>,
+    /// `group.consumer.assignment.interval.ms`: targets are made no more often (KIP-1263).
+    pub assignment_interval: Duration,
+    /// Topics that one member may name; more is refused with `INVALID_REQUEST`.
+    pub max_subscribed_topics: usize,
+    /// Regular expressions of one group; more is refused with `INVALID_REGULAR_EXPRESSION`.
+    pub max_regexes: usize,
 }
 
 impl Default for ConsumerGroupSettings {
@@ -73,6 +83,10 @@ impl Default for ConsumerGroupSettings {
             session_timeout: Duration::from_secs(45),
             heartbeat_interval: Duration::from_secs(5),
             max_size: 10_000,
+            assignors: Assignor::ALL.to_vec(),
+            assignment_interval: Duration::from_secs(1),
+            max_subscribed_topics: 10_000,
+            max_regexes: 100,
         }
     }
 }

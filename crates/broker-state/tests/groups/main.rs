@@ -1,5 +1,6 @@
 //! The rules of consumer groups, told as stories; the language is described in `story.rs`.
 
+mod consumers;
 mod expiring;
 mod joining;
 mod offsets;

@@ -154,6 +154,8 @@ impl Simulation {
             }),
             4 => Command::CommitOffsets(clients::simple_commit(&mut self.dice, group, topic)),
             5 => Command::FetchOffsets(FetchOffsets {
+                member_id: None,
+                member_epoch: -1,
                 group,
                 topics: None,
             }),

@@ -8,6 +8,12 @@
 //! commit a t1:0=42 · commit - t1:0=9 commit as a member, or as a consumer that is none
 //! fetch t1:0 · fetch all             committed offsets
 //! describe · list · delete · forget t1:0 · drop t1
+//! topics t1=6 t2=3@7                 these topics there are now, with so many partitions; t2's id is 7, t1's is 1
+//! enter a topics=t1 instance=i       client a joins a consumer group (KIP-848); again with `fresh` as another member
+//! hb a · hb a owned · hb a owned=t1:0 topics=t2      it beats, tells what it owns, or what is new
+//! exit a · exit a static             it leaves, or leaves to come back
+//! view                               the consumer group
+//! quiet                              records are not told from here on
 //! after 10s · sleep 10s              time passes, each deadline in its turn, or with one late tick at the end
 //! restart                            replays the log into a fresh machine
 //!
@@ -18,6 +24,7 @@
 //! Client a's member ids are a.1, a.2, …; sessions last 10 s and rebalances 60 s unless said otherwise. At its end each
 //! story survives a restart, and nobody is left without an answer.
 
+mod consumers;
 mod render;
 mod words;
 
@@ -95,6 +102,8 @@ struct World {
     answered: BTreeSet<RequestId>,
     requests: u64,
     told: Vec<String>,
+    is_quiet: bool,
+    topics: TopicsImage,
 }
 
 /// A client with what it was last told.
@@ -104,6 +113,9 @@ struct Client {
     instance_id: Option<InstanceId>,
     generation: Option<Generation>,
     last_join: Option<JoinGroup>,
+    /// Of a consumer group.
+    epoch: i32,
+    owned: Partitions,
 }
 
 /// Whose request it was, and whether a MEMBER_ID_REQUIRED is to be followed.
@@ -129,6 +141,8 @@ impl World {
             answered: BTreeSet::new(),
             requests: 0,
             told: Vec::new(),
+            is_quiet: false,
+            topics: TopicsImage::default(),
         }
     }
 
@@ -156,6 +170,12 @@ impl World {
             "after" => self.pass(words::duration(words.plain[0])),
             "sleep" => self.sleep(words::duration(words.plain[0])),
             "restart" => self.restart(),
+            "topics" => self.set_topics(&words),
+            "enter" => self.enter(&words),
+            "hb" => self.consumer_beat(&words),
+            "exit" => self.exit(&words),
+            "view" => self.ask("", Command::DescribeConsumers(vec![words.group()])),
+            "quiet" => self.is_quiet = true,
             verb => panic!("no such verb in stories: {verb}"),
         }
     }
@@ -173,6 +193,10 @@ impl World {
                 "member" => settings.max_member_metadata_bytes = words::number(value),
                 "record" => settings.max_group_record_bytes = words::number(value),
                 "sweep" => settings.max_swept_per_tick = words::number(value),
+                "consumers" => settings.consumer.max_size = words::number(value),
+                "interval" => settings.consumer.assignment_interval = words::duration(value),
+                "regexes" => settings.consumer.max_regexes = words::number(value),
+                "names" => settings.consumer.max_subscribed_topics = words::number(value),
                 name => panic!("no such setting in stories: {name}"),
             }
         }
@@ -274,6 +298,7 @@ impl World {
             member_id: words.member(&client),
             instance_id: words.instance(&client),
             generation: words.generation(&client),
+            knows_member_epochs: true,
             retention: words.get("keep").map(words::duration),
             topics: words.commit_topics(),
         };
@@ -285,6 +310,8 @@ impl World {
         self.ask(
             "",
             Command::FetchOffsets(FetchOffsets {
+                member_id: None,
+                member_epoch: -1,
                 group: words.group(),
                 topics,
             }),
@@ -379,7 +406,9 @@ impl World {
                 "SizeIsAnUpperBound: {record:?}"
             );
             self.log.push((key, value));
-            self.told.push(render::record(&record));
+            if !self.is_quiet {
+                self.told.push(render::record(&record));
+            }
         }
         for (request, reply) in effects.replies {
             let asked = self.waiting.remove(&request).expect("OneReplyPerRequest");
@@ -403,6 +432,9 @@ impl World {
 
     /// What a client keeps of an answer, and the request that it sends next by itself.
     fn learn(&mut self, asked: &Asked, reply: &Reply) -> Option<Command> {
+        if let Reply::ConsumerHeartbeat(Ok(reply)) = reply {
+            self.learn_assignment(&asked.client, reply);
+        }
         let Reply::Join(joined) = reply else {
             return None;
         };
@@ -428,6 +460,7 @@ impl World {
     fn restart(&mut self) {
         let mut groups = self.replayed();
         groups.loaded(self.now);
+        groups.set_topics(self.now, self.topics.clone(), &mut self.effects);
         self.groups = groups;
         self.waiting.clear();
     }

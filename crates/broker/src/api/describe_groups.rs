@@ -23,11 +23,7 @@ pub async fn handle(
     // Naming a group often must not make a small request's answer large.
     request.groups.sort_unstable();
     request.groups.dedup();
-    let operations = if request.include_authorized_operations {
-        ALL_GROUP_OPERATIONS
-    } else {
-        NO_OPERATIONS
-    };
+    let operations = authorized_operations(request.include_authorized_operations);
     let command = Command::Describe(request.groups.iter().map(|group| (*group).into()).collect());
     let groups = match connection.core.coordinator.ask(command).await {
         Some(Reply::Describe(groups)) => groups
@@ -43,6 +39,15 @@ pub async fn handle(
     Response {
         groups,
         ..Response::default()
+    }
+}
+
+/// What the client may do with a group, where it wants to know.
+pub fn authorized_operations(is_wanted: bool) -> i32 {
+    if is_wanted {
+        ALL_GROUP_OPERATIONS
+    } else {
+        NO_OPERATIONS
     }
 }
 

@@ -17,7 +17,7 @@ use crate::connection::Connection;
 
 pub const API: Api = Api::all(ApiKey::OffsetCommit, 2, 10);
 
-const KNOWS_UNKNOWN_GROUPS: i16 = 9;
+const KNOWS_MEMBER_EPOCHS: i16 = 9;
 /// Since this version topics are named by their ids.
 const BY_ID: i16 = 10;
 
@@ -55,6 +55,7 @@ pub async fn handle(
         member_id: request.member_id.into(),
         instance_id: request.group_instance_id.map(Into::into),
         generation: Generation(request.generation_id_or_member_epoch),
+        knows_member_epochs: call.header.api_version >= KNOWS_MEMBER_EPOCHS,
         retention: u64::try_from(request.retention_time_ms)
             .ok()
             .map(Duration::from_millis),
@@ -116,7 +117,7 @@ fn commit(
 fn committed(topic: CommittedTopic, version: i16) -> TopicResponse<'static> {
     let partition = |(partition_index, error): (i32, ErrorCode)| {
         // Clients know this error of a commit since version 9 (KIP-848).
-        let is_new = error == ErrorCode::GroupIdNotFound && version < KNOWS_UNKNOWN_GROUPS;
+        let is_new = error == ErrorCode::GroupIdNotFound && version < KNOWS_MEMBER_EPOCHS;
         let error = if is_new {
             ErrorCode::IllegalGeneration
         } else {

@@ -57,7 +57,7 @@ async fn answer_one(
         .topics
         .as_ref()
         .map(|topics| topics.iter().map(topic).collect());
-    let mut reply = ask(connection, request.group_id, topics).await;
+    let mut reply = ask(connection, fetch(request.group_id, topics)).await;
     if reply.error != ErrorCode::None {
         let asked = request.topics.iter().flatten();
         reply.topics = asked.map(|topic| refused(topic, reply.error)).collect();
@@ -131,7 +131,12 @@ async fn answer_group(
         }
         known
     });
-    let reply = ask(connection, group.group_id, topics).await;
+    let asked = FetchOffsets {
+        member_id: group.member_id.map(Into::into),
+        member_epoch: group.member_epoch,
+        ..fetch(group.group_id, topics)
+    };
+    let reply = ask(connection, asked).await;
     let topics = reply
         .topics
         .into_iter()
@@ -145,11 +150,18 @@ async fn answer_group(
     }
 }
 
-async fn ask(connection: &Connection, group: &str, topics: Option<Vec<FetchTopic>>) -> FetchReply {
-    let command = Command::FetchOffsets(FetchOffsets {
+/// What an administrator asks, or a client of a version that does not say who it is.
+fn fetch(group: &str, topics: Option<Vec<FetchTopic>>) -> FetchOffsets {
+    FetchOffsets {
         group: group.into(),
+        member_id: None,
+        member_epoch: -1,
         topics,
-    });
+    }
+}
+
+async fn ask(connection: &Connection, fetch: FetchOffsets) -> FetchReply {
+    let command = Command::FetchOffsets(fetch);
     match connection.core.coordinator.ask(command).await {
         Some(Reply::FetchOffsets(reply)) => reply,
         _ => FetchReply {

@@ -309,6 +309,7 @@ fn administer(dice: &mut crate::dice::Dice) -> Command {
             member_id: MemberId::default(),
             instance_id: None,
             generation: Generation::NONE,
+            knows_member_epochs: true,
             retention: None,
             topics: vec![super::members::commit_topic(dice, Uuid::ZERO)],
         }),

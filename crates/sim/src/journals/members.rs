@@ -97,6 +97,7 @@ impl Member {
             member_id: self.member_id.clone(),
             instance_id: self.instance_id.clone(),
             generation: self.generation,
+            knows_member_epochs: true,
             retention: None,
             topics: vec![commit_topic(dice, Uuid::ZERO)],
         })

@@ -35,6 +35,14 @@ pub struct GroupEpoch {
     pub metadata_hash: i64,
 }
 
+impl GroupEpoch {
+    /// The epoch of a group that nobody has joined.
+    pub const FIRST: GroupEpoch = GroupEpoch {
+        epoch: 1,
+        metadata_hash: 0,
+    };
+}
+
 /// The group epoch that the targets were made for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AssignmentEpoch {

@@ -51,6 +51,7 @@ pub(super) fn simple_commit(dice: &mut Dice, group: GroupId, topic: TopicName) -
         member_id: MemberId::default(),
         instance_id: None,
         generation: Generation::NONE,
+        knows_member_epochs: true,
         retention: dice.one_in(5).then(|| Duration::from_secs(300)),
         topics: vec![CommitTopic {
             topic,

@@ -23,7 +23,7 @@ pub(super) fn record(record: &Record) -> String {
             partition,
         } => format!("- offset {group} {topic}:{partition}"),
         Record::GroupTombstone { group } => format!("- group {group}"),
-        Record::Consumer { group, change } => format!("{group} {change:?}"),
+        Record::Consumer { group, change } => super::consumers::change(group, change),
         Record::GroupMetadata { group, metadata } if metadata.members.is_empty() => {
             assert_eq!(
                 (&metadata.protocol, &metadata.leader),
@@ -98,6 +98,10 @@ pub(super) fn reply(client: &str, reply: &Reply) -> String {
                 )
             }))
         ),
+        Reply::ConsumerHeartbeat(answer) => super::consumers::answer(answer),
+        Reply::DescribeConsumers(groups) => {
+            joined_by_space(groups.iter().map(super::consumers::view))
+        }
         Reply::DeleteGroups(groups) => {
             format!(
                 "deleted {}",
