@@ -106,19 +106,27 @@ impl Background {
         self.child.try_wait().ok().flatten()
     }
 
+    /// Waits for its end, and kills it when that takes longer than `patience`.
+    pub fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            if let Some(status) = self.ended() {
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.kill();
+        None
+    }
+
     /// Asks it to stop (SIGTERM) and waits; kills it when it has not within `patience`.
     pub fn stop(&mut self, patience: Duration) -> Result<ExitStatus, String> {
         if let Some(pid) = rustix::process::Pid::from_raw(self.child.id() as i32) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
-        let deadline = Instant::now() + patience;
-        while Instant::now() < deadline {
-            if let Some(status) = self.ended() {
-                return Ok(status);
-            }
-            std::thread::sleep(Duration::from_millis(10));
+        if let Some(status) = self.wait(patience) {
+            return Ok(status);
         }
-        self.kill();
         Err(format!(
             "{} did not stop within {} s of SIGTERM and was killed",
             self.what,

@@ -1,4 +1,5 @@
-//! Runs a broker alone, without the platform around it: `cargo run --release -p broker --example serve -- PORT [DIRECTORY]`.
+//! Runs a broker alone, without the platform around it, with broker settings under Kafka's names:
+//! `cargo run --release -p broker --example serve -- PORT [DIRECTORY [KEY=VALUE …]]`.
 
 use broker::{Broker, BrokerSettings, Storage, loopback};
 
@@ -11,6 +12,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     let mut settings = BrokerSettings::new(storage);
     settings.listen = loopback(port);
+    settings.broker_config = arguments
+        .filter_map(|pair| {
+            let (key, value) = pair.split_once('=')?;
+            Some((key.to_owned(), value.to_owned()))
+        })
+        .collect();
     let broker = Broker::start(settings).await?;
     println!("{:?}", broker.kafka_addresses());
     tokio::signal::ctrl_c().await?;

@@ -1,11 +1,15 @@
-//! `cargo xtask interop`: real clients, unmodified, against Thalweg (or Apache Kafka, to check the scripts themselves).
+//! `cargo xtask interop`: real clients, unmodified, and other people's test suites against Thalweg (or Apache Kafka, to check the
+//! scripts themselves).
 //!
-//! Client programs live in `interop/`; a full run against Thalweg also reads its segments with Kafka's own tool, cuts its power
-//! many times (`powercut`), and writes docs/compatibility.md.
+//! Client programs live in `interop/`, suites in `suites`; a run also reads the segments that clients left with Kafka's own tool
+//! and cuts the power many times (`powercut`). What was found is kept in docs/compatibility.json; docs/compatibility.md shows it.
 
+mod card;
 mod clients;
+mod options;
 mod report;
 mod segments;
+mod suites;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -14,74 +18,30 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use self::card::{Card, CutsFound};
+use self::options::Options;
+use self::suites::subject::Subject;
+use self::suites::{SUITES, SuiteOutcome};
 use crate::kafka::{BrokerOptions, Jars, KafkaBroker};
 use crate::thalweg::{self, Thalweg};
 use crate::{TaskResult, powercut, repository};
 
-const USAGE: &str = "usage: cargo xtask interop [--against thalweg|kafka|HOST:PORT] [--only CLIENT,…] [--rounds N] [--no-report]";
 /// A client that has not finished by then is stopped; what it had reported counts.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(600);
 
-struct Options {
-    against: String,
-    only: Option<Vec<String>>,
-    rounds: u32,
-    report: bool,
-}
-
-impl Options {
-    fn parse(arguments: &[String]) -> Result<Options, String> {
-        let mut options = Options {
-            against: "thalweg".to_owned(),
-            only: None,
-            rounds: 200,
-            report: true,
-        };
-        let mut rest = arguments.iter();
-        while let Some(flag) = rest.next() {
-            let mut value = || {
-                rest.next()
-                    .cloned()
-                    .ok_or_else(|| format!("{flag} needs a value\n{USAGE}"))
-            };
-            match flag.as_str() {
-                "--against" => options.against = value()?,
-                "--only" => options.only = Some(value()?.split(',').map(str::to_owned).collect()),
-                "--rounds" => options.rounds = value()?.parse().map_err(|_| USAGE.to_owned())?,
-                "--no-report" => options.report = false,
-                _ => return Err(USAGE.to_owned()),
-            }
-        }
-        if let Some(unknown) = options
-            .only
-            .iter()
-            .flatten()
-            .find(|name| !clients::CLIENTS.iter().any(|client| client.name == **name))
-        {
-            let names: Vec<&str> = clients::CLIENTS.iter().map(|client| client.name).collect();
-            return Err(format!(
-                "no client {unknown}; there are {}",
-                names.join(", ")
-            ));
-        }
-        Ok(options)
-    }
-
-    fn wants(&self, client: &str) -> bool {
-        self.only
-            .as_ref()
-            .is_none_or(|only| only.iter().any(|name| name == client))
-    }
-}
-
 /// What came of one client.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ClientResult {
-    client: &'static clients::Client,
+    name: String,
+    source: String,
     outcome: Outcome,
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// What it needs is not on this machine.
     Skipped(String),
@@ -93,6 +53,7 @@ pub enum Outcome {
     },
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ScenarioResult {
     name: String,
     /// None: the client does not offer it.
@@ -115,33 +76,76 @@ impl Outcome {
 
 pub fn run(arguments: &[String]) -> TaskResult {
     let options = Options::parse(arguments)?;
-    let folder = repository::scratch("interop")?;
-    let (results, findings) = match options.against.as_str() {
-        "thalweg" => against_thalweg(&options, folder.path())?,
-        "kafka" => against_kafka(&options, folder.path())?,
-        address => (run_clients(&options, address)?, None),
+    let (clients, findings) = if options.wants_clients() {
+        let folder = repository::scratch("interop")?;
+        match options.against.as_str() {
+            "thalweg" => against_thalweg(&options, folder.path())?,
+            "kafka" => against_kafka(&options, folder.path())?,
+            address => (run_clients(&options, address)?, None),
+        }
+    } else {
+        (Vec::new(), None)
     };
-    let cuts = match (options.against.as_str(), options.rounds) {
-        ("thalweg", 1..) if options.only.is_none() => Some(powercut::rounds(options.rounds)?),
+    let suites = run_suites(&options)?;
+    let cuts = match options.rounds {
+        1.. if options.is_about_thalweg() && options.only.is_none() => {
+            let cuts = powercut::rounds(options.rounds)?;
+            Some(cuts.map(|cuts| CutsFound {
+                rounds: cuts.rounds,
+                violations: cuts.violations,
+            }))
+        }
         _ => None,
     };
-    report::print(&results, findings.as_ref());
-    if options.report && options.only.is_none() && options.against == "thalweg" {
-        report::write(&results, findings.as_ref(), cuts.as_ref())?;
-    }
-    let failures = results
+    report::print(&clients, &suites, findings.as_ref());
+    let failures = clients
         .iter()
         .map(|result| result.outcome.failures())
+        .chain(suites.iter().map(|(_, outcome)| outcome.failures()))
         .sum::<usize>()
-        + findings.map_or(0, |findings| findings.errors.len())
-        + cuts.map_or(0, |cuts| {
-            cuts.iter().map(|cuts| cuts.violations as usize).sum()
-        });
+        + findings
+            .as_ref()
+            .map_or(0, |findings| findings.errors.len())
+        + cuts
+            .iter()
+            .flatten()
+            .map(|cuts| cuts.violations)
+            .sum::<u64>() as usize;
+    if options.report && options.is_about_thalweg() {
+        let mut card = Card::read()?;
+        card.take(&options, clients, suites, findings, cuts);
+        card.write()?;
+    }
     if failures == 0 {
         Ok(())
     } else {
         Err(format!("{failures} failures"))
     }
+}
+
+fn run_suites(options: &Options) -> Result<Vec<(&'static str, SuiteOutcome)>, String> {
+    let wanted: Vec<&suites::Suite> = SUITES
+        .iter()
+        .filter(|suite| options.wants_suite(suite))
+        .collect();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let subject = match options.against.as_str() {
+        "thalweg" => Subject::thalweg()?,
+        "kafka" => Subject::Kafka(Jars::fetch()?),
+        address => Subject::Address(socket_address(address)?),
+    };
+    let scope = options.scope();
+    Ok(wanted
+        .into_iter()
+        .map(|suite| (suite.name, suites::run(suite, &subject, &scope)))
+        .collect())
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| format!("`{text}` is not an address; {}", options::USAGE))
 }
 
 fn against_thalweg(
@@ -190,13 +194,11 @@ fn read_segments(data: &Path) -> Result<Option<segments::Findings>, String> {
 }
 
 fn run_clients(options: &Options, address: &str) -> Result<Vec<ClientResult>, String> {
-    let address: SocketAddr = address
-        .parse()
-        .map_err(|_| format!("`{address}` is not an address; {USAGE}"))?;
+    let address = socket_address(address)?;
     let mut results = Vec::new();
     for client in clients::CLIENTS
         .iter()
-        .filter(|client| options.wants(client.name))
+        .filter(|client| options.wants_client(client.name))
     {
         println!("── {}", client.name);
         let outcome = match clients::missing(client.needs).or_else(|| (client.refuses)()) {
@@ -211,7 +213,11 @@ fn run_clients(options: &Options, address: &str) -> Result<Vec<ClientResult>, St
             Outcome::Broken(reason) => println!("   BROKEN: {reason}"),
             Outcome::Ran { .. } => {}
         }
-        results.push(ClientResult { client, outcome });
+        results.push(ClientResult {
+            name: client.name.to_owned(),
+            source: client.source.to_owned(),
+            outcome,
+        });
     }
     Ok(results)
 }

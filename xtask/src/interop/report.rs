@@ -1,17 +1,22 @@
-//! docs/compatibility.md and the summary on the terminal. No date and no machine: a run that finds the same writes the same.
+//! docs/compatibility.md, from what docs/compatibility.json holds, and the summary on the terminal. No machine: a run that finds
+//! the same writes the same, apart from the day of a suite's full run.
 
 use std::fmt::Write;
 
+use super::card::{Card, CutsFound};
 use super::segments::Findings;
+use super::suites::{SuiteOutcome, SuiteRun, Verdict};
 use super::{ClientResult, Outcome, ScenarioResult};
-use crate::powercut::Cuts;
-use crate::repository;
 
 const HEAD: &str = "# Compatibility\n\
-Written by `cargo xtask interop`, which runs each client, unmodified and installed from its registry, against `thalweg start`; do not edit.\n\
-The scripts are in [interop](../interop/README.md); every scenario was first seen to pass on Apache Kafka.\n\n";
+Written by `cargo xtask interop`, which runs clients and other people's test suites, unmodified and installed from their registries, against\n\
+`thalweg start`; do not edit. The scripts are in [interop](../interop/README.md); every scenario was first seen to pass on Apache Kafka.\n\n";
 
-pub fn print(results: &[ClientResult], findings: Option<&Findings>) {
+pub fn print(
+    results: &[ClientResult],
+    suites: &[(&'static str, SuiteOutcome)],
+    findings: Option<&Findings>,
+) {
     println!("\ninterop");
     for result in results {
         let line = match &result.outcome {
@@ -19,14 +24,41 @@ pub fn print(results: &[ClientResult], findings: Option<&Findings>) {
             Outcome::Broken(reason) => format!("BROKEN: {reason}"),
             Outcome::Ran { version, scenarios } => format!("{version}: {}", counts(scenarios)),
         };
-        println!("  {:<18} {line}", result.client.name);
+        println!("  {:<20} {line}", result.name);
+    }
+    for (name, outcome) in suites {
+        let line = match outcome {
+            SuiteOutcome::Skipped(reason) => format!("skipped: {reason}"),
+            SuiteOutcome::Broken(reason) => format!("BROKEN: {reason}"),
+            SuiteOutcome::Ran(run) => format!("{}: {}", run.version, suite_counts(run)),
+        };
+        println!("  {name:<20} {line}");
+        if let SuiteOutcome::Ran(run) = outcome {
+            for test in run
+                .tests
+                .iter()
+                .filter(|test| test.verdict == Verdict::Failed)
+            {
+                println!("    {}: {}", test.name, test.detail);
+            }
+        }
     }
     if let Some(findings) = findings {
-        println!("  {:<18} {}", "kafka-dump-log", segments_line(findings));
+        println!("  {:<20} {}", "kafka-dump-log", segments_line(findings));
         for error in findings.errors.iter().take(20) {
             println!("    {error}");
         }
     }
+}
+
+fn suite_counts(run: &SuiteRun) -> String {
+    format!(
+        "{} passed, {} failed, {} need what is not here, {} without a broker",
+        run.count(Verdict::Passed),
+        run.count(Verdict::Failed),
+        run.count(Verdict::Needs),
+        run.count(Verdict::Local)
+    )
 }
 
 fn counts(scenarios: &[ScenarioResult]) -> String {
@@ -57,21 +89,18 @@ fn segments_line(findings: &Findings) -> String {
     )
 }
 
-pub fn write(
-    results: &[ClientResult],
-    findings: Option<&Findings>,
-    cuts: Option<&[Cuts; 2]>,
-) -> Result<(), String> {
+pub fn text(card: &Card) -> String {
     let mut text = HEAD.to_owned();
-    clients_table(&mut text, results);
-    scenarios_table(&mut text, results);
-    reasons(&mut text, results);
-    segments_section(&mut text, findings);
-    cuts_section(&mut text, cuts);
-    let path = repository::root().join("docs/compatibility.md");
-    std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
-    println!("  written: docs/compatibility.md");
-    Ok(())
+    clients_table(&mut text, &card.clients);
+    suites_table(&mut text, &card.suites);
+    scenarios_table(&mut text, &card.clients);
+    reasons(&mut text, &card.clients);
+    segments_section(&mut text, card.segments.as_ref());
+    cuts_section(&mut text, card.cuts.as_ref());
+    for run in &card.suites {
+        suite_section(&mut text, run);
+    }
+    text
 }
 
 fn clients_table(text: &mut String, results: &[ClientResult]) {
@@ -88,10 +117,101 @@ fn clients_table(text: &mut String, results: &[ClientResult]) {
         let _ = writeln!(
             text,
             "| {} | {} | {version} | {outcome} |",
-            result.client.name, result.client.source
+            result.name, result.source
         );
     }
-    text.push_str("\nlibrdkafka is covered by kcat and confluent-kafka here, and by our own command line and the embedding test, which use it through the crate `rdkafka`.\n");
+}
+
+/// One line a suite; every test of it is listed further down.
+fn suites_table(text: &mut String, suites: &[SuiteRun]) {
+    if suites.is_empty() {
+        return;
+    }
+    text.push_str(
+        "\n## Suites\nThe tests of other projects, each listed below with what it came to. A suite runs in full by \
+         `cargo xtask interop --only SUITE`, all of them by `--all`; a plain run takes a quick part.\n\n\
+         | suite | from | version | passed | failed | needs what one plaintext broker does not have | without a broker | last run in full |\n\
+         |---|---|---|---|---|---|---|---|\n",
+    );
+    for run in suites {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} | {} | {} |",
+            run.name,
+            run.source,
+            run.version,
+            run.count(Verdict::Passed),
+            run.count(Verdict::Failed),
+            run.count(Verdict::Needs),
+            run.count(Verdict::Local),
+            run.day
+        );
+    }
+}
+
+/// Failures and needs with their reasons, then the names of the rest.
+fn suite_section(text: &mut String, run: &SuiteRun) {
+    let _ = writeln!(text, "\n## {} {}", run.name, run.version);
+    for (title, verdict) in [
+        ("Failed", Verdict::Failed),
+        ("Not run, and what it needs", Verdict::Needs),
+    ] {
+        let tests: Vec<_> = run
+            .tests
+            .iter()
+            .filter(|test| test.verdict == verdict)
+            .collect();
+        if tests.is_empty() {
+            continue;
+        }
+        let _ = writeln!(text, "{title}:\n");
+        for test in tests {
+            let _ = writeln!(text, "- {}: {}", test.name, one_line(&test.detail));
+        }
+        text.push('\n');
+    }
+    let again: Vec<&str> = named(run, |test| test.passed_again);
+    if !again.is_empty() {
+        let _ = writeln!(
+            text,
+            "Passed at the second attempt: {}.\n",
+            again.join(", ")
+        );
+    }
+    let partly: Vec<_> = run
+        .tests
+        .iter()
+        .filter(|test| test.verdict == Verdict::Passed && !test.detail.is_empty())
+        .collect();
+    if !partly.is_empty() {
+        text.push_str("Passed, and left a part out by itself:\n\n");
+        for test in partly {
+            let _ = writeln!(text, "- {}: {}", test.name, one_line(&test.detail));
+        }
+        text.push('\n');
+    }
+    let passed = named(run, |test| test.verdict == Verdict::Passed);
+    let _ = writeln!(text, "Passed: {}.", passed.join(", "));
+    let local = named(run, |test| test.verdict == Verdict::Local);
+    if !local.is_empty() {
+        let _ = writeln!(
+            text,
+            "\nWithout a broker, so not run: {}.",
+            local.join(", ")
+        );
+    }
+}
+
+fn named(run: &SuiteRun, wanted: impl Fn(&super::suites::TestResult) -> bool) -> Vec<&str> {
+    run.tests
+        .iter()
+        .filter(|test| wanted(test))
+        .map(|test| test.name.as_str())
+        .collect()
+}
+
+fn one_line(detail: &str) -> String {
+    detail.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Clients that ran, in columns; scenarios in the order in which they first appear.
@@ -99,7 +219,7 @@ fn scenarios_table(text: &mut String, results: &[ClientResult]) {
     let ran: Vec<(&str, &[ScenarioResult])> = results
         .iter()
         .filter_map(|result| match &result.outcome {
-            Outcome::Ran { scenarios, .. } => Some((result.client.name, scenarios.as_slice())),
+            Outcome::Ran { scenarios, .. } => Some((result.name.as_str(), scenarios.as_slice())),
             _ => None,
         })
         .collect();
@@ -153,11 +273,7 @@ fn reasons(text: &mut String, results: &[ClientResult]) {
                 .filter(|scenario| scenario.passed == wanted)
             {
                 let detail = scenario.detail.replace('\n', " ");
-                let _ = writeln!(
-                    lines,
-                    "- {}, {}: {detail}",
-                    result.client.name, scenario.name
-                );
+                let _ = writeln!(lines, "- {}, {}: {detail}", result.name, scenario.name);
             }
         }
         let _ = writeln!(
@@ -193,7 +309,7 @@ fn segments_section(text: &mut String, findings: Option<&Findings>) {
     }
 }
 
-fn cuts_section(text: &mut String, cuts: Option<&[Cuts; 2]>) {
+fn cuts_section(text: &mut String, cuts: Option<&[CutsFound; 2]>) {
     text.push_str("\n## Power cuts\n");
     match cuts {
         None => text.push_str("Not part of this run.\n"),

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::kafka::Jars;
 
 const DUMP: &str = "org.apache.kafka.tools.DumpLogSegments";
@@ -19,6 +21,7 @@ const COMPLAINTS: &[&str] = &[
     "corrupt",
 ];
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Findings {
     pub segments: usize,
     pub indexes: usize,
