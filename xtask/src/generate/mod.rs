@@ -200,10 +200,17 @@ mod tests {
     }
 
     #[test]
-    fn two_structs_of_a_message_have_different_names() {
-        let text = "api 1 Twice versions 0\nrequest {\na: A {\n}\nb: A {\n}\n}\n";
-        let problem = parse::parse(text).expect_err("A is there twice");
+    fn two_structs_have_different_names_and_are_shared_by_one_message_only() {
+        let request = "api 1 Twice versions 0\nrequest {\nstruct A {\n}\n";
+        let text = format!("{request}b: A {{\n}}\n}}\n");
+        let problem = parse::parse(&text).expect_err("A is there twice");
         assert_eq!(problem, "line 5: there is already a struct `A`");
+        let text = format!("{request}}}\nresponse {{\na: A {{\n}}\n}}\n");
+        let problem = parse::parse(&text).expect_err("A is there twice");
+        assert_eq!(problem, "line 7: there is already a struct `A`");
+        let text = format!("{request}}}\nresponse {{\na: A\n}}\n");
+        let problem = parse::parse(&text).expect_err("a response may own, a request borrows");
+        assert_eq!(problem, "line 7: `A` is no type and has no body");
     }
 
     #[test]

@@ -13,7 +13,7 @@ struct Lines<'a> {
     rest: std::str::Lines<'a>,
     number: usize,
     docs: Vec<String>,
-    /// The names of the message's structs, with the bodies of those that fields may share.
+    /// The names of all structs, with the bodies of those that fields of the same message may share.
     structs: Vec<(String, Option<Struct>)>,
 }
 
@@ -104,7 +104,9 @@ fn parse_message(
         _ => return Err(format!("expected `{word} {{`")),
     }
     lines.take_docs();
-    lines.structs.clear();
+    for (_, shape) in &mut lines.structs {
+        *shape = None;
+    }
     Ok(Struct {
         name: name.to_owned(),
         docs: Vec::new(),

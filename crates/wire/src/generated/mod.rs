@@ -66,6 +66,8 @@ pub mod share_acknowledge;
 pub mod share_fetch;
 pub mod share_group_describe;
 pub mod share_group_heartbeat;
+pub mod streams_group_describe;
+pub mod streams_group_heartbeat;
 pub mod sync_group;
 pub mod txn_offset_commit;
 pub mod unregister_broker;
@@ -210,6 +212,10 @@ pub enum ApiKey {
     ShareFetch = 78,
     /// ShareAcknowledge, key 79, v1–2: acknowledges records that a member of a share group acquired (KIP-932).
     ShareAcknowledge = 79,
+    /// StreamsGroupHeartbeat, key 88, v0: joins, keeps and leaves a group of stream processors that the broker assigns (KIP-1071).
+    StreamsGroupHeartbeat = 88,
+    /// StreamsGroupDescribe, key 89, v0: state, topology and members of groups of stream processors (KIP-1071).
+    StreamsGroupDescribe = 89,
     /// DescribeShareGroupOffsets, key 90, v0–1: where share groups start to read partitions (KIP-932).
     DescribeShareGroupOffsets = 90,
     /// AlterShareGroupOffsets, key 91, v0: sets where a share group without members starts to read partitions (KIP-932).
@@ -220,7 +226,7 @@ pub enum ApiKey {
 
 impl ApiKey {
     /// All keys, in ascending order.
-    pub const ALL: [ApiKey; 68] = [
+    pub const ALL: [ApiKey; 70] = [
         ApiKey::Produce,
         ApiKey::Fetch,
         ApiKey::ListOffsets,
@@ -286,6 +292,8 @@ impl ApiKey {
         ApiKey::ShareGroupDescribe,
         ApiKey::ShareFetch,
         ApiKey::ShareAcknowledge,
+        ApiKey::StreamsGroupHeartbeat,
+        ApiKey::StreamsGroupDescribe,
         ApiKey::DescribeShareGroupOffsets,
         ApiKey::AlterShareGroupOffsets,
         ApiKey::DeleteShareGroupOffsets,
@@ -359,6 +367,8 @@ impl ApiKey {
             ApiKey::ShareGroupDescribe => "ShareGroupDescribe",
             ApiKey::ShareFetch => "ShareFetch",
             ApiKey::ShareAcknowledge => "ShareAcknowledge",
+            ApiKey::StreamsGroupHeartbeat => "StreamsGroupHeartbeat",
+            ApiKey::StreamsGroupDescribe => "StreamsGroupDescribe",
             ApiKey::DescribeShareGroupOffsets => "DescribeShareGroupOffsets",
             ApiKey::AlterShareGroupOffsets => "AlterShareGroupOffsets",
             ApiKey::DeleteShareGroupOffsets => "DeleteShareGroupOffsets",
@@ -433,6 +443,8 @@ impl ApiKey {
             ApiKey::ShareGroupDescribe => 1..=1,
             ApiKey::ShareFetch => 1..=2,
             ApiKey::ShareAcknowledge => 1..=2,
+            ApiKey::StreamsGroupHeartbeat => 0..=0,
+            ApiKey::StreamsGroupDescribe => 0..=0,
             ApiKey::DescribeShareGroupOffsets => 0..=1,
             ApiKey::AlterShareGroupOffsets => 0..=0,
             ApiKey::DeleteShareGroupOffsets => 0..=0,
@@ -507,6 +519,8 @@ impl ApiKey {
             ApiKey::ShareGroupDescribe => Some(0),
             ApiKey::ShareFetch => Some(0),
             ApiKey::ShareAcknowledge => Some(0),
+            ApiKey::StreamsGroupHeartbeat => Some(0),
+            ApiKey::StreamsGroupDescribe => Some(0),
             ApiKey::DescribeShareGroupOffsets => Some(0),
             ApiKey::AlterShareGroupOffsets => Some(0),
             ApiKey::DeleteShareGroupOffsets => Some(0),
@@ -580,6 +594,8 @@ impl ApiKey {
             77 => Some(ApiKey::ShareGroupDescribe),
             78 => Some(ApiKey::ShareFetch),
             79 => Some(ApiKey::ShareAcknowledge),
+            88 => Some(ApiKey::StreamsGroupHeartbeat),
+            89 => Some(ApiKey::StreamsGroupDescribe),
             90 => Some(ApiKey::DescribeShareGroupOffsets),
             91 => Some(ApiKey::AlterShareGroupOffsets),
             92 => Some(ApiKey::DeleteShareGroupOffsets),
@@ -658,6 +674,8 @@ macro_rules! for_each_api {
         (ShareGroupDescribe, share_group_describe),
         (ShareFetch, share_fetch),
         (ShareAcknowledge, share_acknowledge),
+        (StreamsGroupHeartbeat, streams_group_heartbeat),
+        (StreamsGroupDescribe, streams_group_describe),
         (DescribeShareGroupOffsets, describe_share_group_offsets),
         (AlterShareGroupOffsets, alter_share_group_offsets),
         (DeleteShareGroupOffsets, delete_share_group_offsets),

@@ -11,19 +11,25 @@ use crate::prelude::written;
 const TOPIC_ID: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2]);
 
 /// The bytes of hexadecimal digits.
-fn bytes(digits: &str) -> Vec<u8> {
+pub fn bytes(digits: &str) -> Vec<u8> {
     let digit = |place| u8::from_str_radix(&digits[place..place + 2], 16).expect("two digits");
     (0..digits.len()).step_by(2).map(digit).collect()
 }
 
-fn is_request<'a, R: Request<'a> + PartialEq + Debug>(ours: R, version: i16, theirs: &'a [u8]) {
+/// Asserts that a request of ours is written as theirs and read from it.
+pub fn is_request<'a, R: Request<'a> + PartialEq + Debug>(ours: R, version: i16, theirs: &'a [u8]) {
     assert_eq!(written(|writer| ours.encode(writer, version)), theirs);
     let mut reader = Reader::new(theirs);
     assert_eq!(R::decode(&mut reader, version), Ok(ours));
     assert_eq!(reader.remaining(), 0);
 }
 
-fn is_response<'a, R: Response<'a> + PartialEq + Debug>(ours: R, version: i16, theirs: &'a [u8]) {
+/// Asserts that a response of ours is written as theirs and read from it.
+pub fn is_response<'a, R: Response<'a> + PartialEq + Debug>(
+    ours: R,
+    version: i16,
+    theirs: &'a [u8],
+) {
     assert_eq!(written(|writer| ours.encode(writer, version)), theirs);
     let mut reader = Reader::new(theirs);
     assert_eq!(R::decode(&mut reader, version), Ok(ours));

@@ -8,6 +8,7 @@ mod kafka;
 pub mod oracle;
 mod prelude;
 mod source;
+mod streams;
 
 use generated::CASES;
 use proptest::prelude::*;

@@ -26,6 +26,9 @@ proptest! {
     }
 }
 
+/// The versions of messages that it does not have.
+pub const NONE: VersionRange = VersionRange { min: 0, max: -1 };
+
 fn is_known(range: VersionRange, version: i16) -> bool {
     range.min <= version && version <= range.max
 }
@@ -38,7 +41,7 @@ fn the_oracle_knows_nearly_every_version() {
         .filter(|(case, version)| !is_known(case.oracle, *version))
         .map(|(case, version)| format!("{} {version}", case.name))
         .collect();
-    // Its definitions are of Kafka 4.1; ours go to 4.3, and some to 4.4. The module `kafka` tests these instead.
+    // Its definitions are of Kafka 4.1; ours go to 4.3, and some to 4.4. The modules `kafka` and `streams` test these instead.
     assert_eq!(
         unknown,
         [
@@ -58,16 +61,29 @@ fn the_oracle_knows_nearly_every_version() {
             "ShareFetch response 2",
             "ShareAcknowledge request 2",
             "ShareAcknowledge response 2",
+            "StreamsGroupHeartbeat request 0",
+            "StreamsGroupHeartbeat response 0",
+            "StreamsGroupDescribe request 0",
+            "StreamsGroupDescribe response 0",
             "DescribeShareGroupOffsets request 1",
             "DescribeShareGroupOffsets response 1",
         ]
     );
 }
 
+/// The keys that it does not have.
+const UNKNOWN_KEYS: [wire::ApiKey; 2] = [
+    wire::ApiKey::StreamsGroupHeartbeat,
+    wire::ApiKey::StreamsGroupDescribe,
+];
+
 #[test]
 fn both_implementations_agree_on_headers() {
     for key in wire::ApiKey::ALL {
-        let theirs = ApiKey::try_from(key as i16).expect("it knows every key");
+        let Ok(theirs) = ApiKey::try_from(key as i16) else {
+            assert!(UNKNOWN_KEYS.contains(&key), "{key}");
+            continue;
+        };
         for version in key.versions() {
             assert_eq!(
                 key.request_header_version(version),

@@ -66,13 +66,15 @@ mod share_acknowledge;
 mod share_fetch;
 mod share_group_describe;
 mod share_group_heartbeat;
+mod streams_group_describe;
+mod streams_group_heartbeat;
 mod sync_group;
 mod txn_offset_commit;
 mod unregister_broker;
 mod update_features;
 mod write_txn_markers;
 
-pub const CASES: [Case; 136] = [
+pub const CASES: [Case; 140] = [
     produce::REQUEST,
     produce::RESPONSE,
     fetch::REQUEST,
@@ -203,6 +205,10 @@ pub const CASES: [Case; 136] = [
     share_fetch::RESPONSE,
     share_acknowledge::REQUEST,
     share_acknowledge::RESPONSE,
+    streams_group_heartbeat::REQUEST,
+    streams_group_heartbeat::RESPONSE,
+    streams_group_describe::REQUEST,
+    streams_group_describe::RESPONSE,
     describe_share_group_offsets::REQUEST,
     describe_share_group_offsets::RESPONSE,
     alter_share_group_offsets::REQUEST,
