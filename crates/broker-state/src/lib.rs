@@ -8,5 +8,6 @@ pub mod groups;
 pub mod producer_ids;
 pub mod producers;
 pub mod refusal;
+pub mod share_partitions;
 pub mod step;
 pub mod topics;
