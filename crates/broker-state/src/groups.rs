@@ -9,7 +9,7 @@
 //! that rests on a record is in the effects of the step that wrote it. Volatile and lost at a restart: rebalances
 //! under way, member ids given out with MEMBER_ID_REQUIRED, sessions. Clients rejoin.
 //!
-//! Layout: `classic` and `consumer` (KIP-848) are protocols, one group at a time; `live` is what they have in common. `offsets`, `admin` and `admission` are the same for every type. `records` is Kafka's format.
+//! Layout: `classic`, `consumer` (KIP-848) and `share` (KIP-932) are protocols, one group at a time; `live` is what they have in common. `offsets`, `admin` and `admission` are the same for every type. `records` is Kafka's format.
 
 mod admin;
 mod admission;
@@ -24,6 +24,7 @@ mod offsets;
 mod records;
 mod reply;
 mod settings;
+mod share;
 mod topics;
 
 use std::collections::HashMap;
@@ -35,6 +36,7 @@ use classic::ClassicGroup;
 use consumer::ConsumerGroup;
 use deadlines::Deadlines;
 use live::LiveGroup;
+use share::ShareGroup;
 
 pub use command::{
     Command, CommitOffsets, CommitPartition, CommitTopic, ConsumerHeartbeat, DeleteOffsets,
@@ -54,7 +56,12 @@ pub use reply::{
     FetchedTopic, GroupState, GroupType, JoinReply, JoinedMember, LeaveReply, ListedGroup, Reply,
     SyncReply,
 };
-pub use settings::{ConsumerGroupSettings, GroupSettings};
+pub use settings::{ConsumerGroupSettings, GroupSettings, ShareGroupSettings};
+pub use share::{
+    DescribedShareGroup, DescribedShareMember, InitializedTopics, InspectedShareGroup,
+    SHARE_ASSIGNOR, ShareChange, ShareCommand, ShareCurrent, ShareHeartbeat, ShareHeartbeatReply,
+    ShareMember, ShareRefusal, ShareReply, ShareState, ToInitialize,
+};
 pub use topics::{TopicImage, TopicsImage};
 
 /// What a step of the groups asks of the runner.
@@ -72,6 +79,8 @@ pub struct Groups {
     next_sweep: Millis,
     /// How far an unfinished sweep has come.
     sweep_after: Option<GroupId>,
+    /// Members that have left share groups, until the runner takes them.
+    departed: Vec<(GroupId, MemberId)>,
     is_loaded: bool,
 }
 
@@ -82,6 +91,7 @@ pub(crate) struct Step<'a> {
     topics: &'a TopicsImage,
     durable: &'a mut DurableGroups,
     effects: &'a mut GroupEffects,
+    departed: &'a mut Vec<(GroupId, MemberId)>,
 }
 
 impl Step<'_> {
@@ -106,6 +116,7 @@ impl Groups {
             deadlines: Deadlines::default(),
             next_sweep: Millis::default(),
             sweep_after: None,
+            departed: Vec::new(),
             is_loaded: false,
         }
     }
@@ -124,6 +135,12 @@ impl Groups {
         self.is_loaded = true;
         self.next_sweep = now + self.settings.offsets_retention_check_interval;
         for (id, group) in self.durable.iter().filter(|(_, group)| group.has_members()) {
+            if let Some(share) = &group.share {
+                let live = ShareGroup::recorded(id.clone(), share, now, &self.settings);
+                self.deadlines.set(id, live.next_deadline());
+                self.live.insert(id.clone(), LiveGroup::Share(live));
+                continue;
+            }
             let live = match (&group.consumer, &group.metadata) {
                 (Some(consumer), _) => LiveGroup::Consumer(ConsumerGroup::recorded(
                     id.clone(),
@@ -193,6 +210,7 @@ impl Groups {
                 let groups = groups.iter().map(|group| self.describe_consumers(group));
                 effects.reply(request, Reply::DescribeConsumers(groups.collect()));
             }
+            Command::Share(command) => self.handle_share(now, request, command, effects),
         }
     }
 
@@ -273,7 +291,9 @@ impl Groups {
         self.check_live(&heartbeat.group)?;
         match self.live.get_mut(&heartbeat.group) {
             Some(LiveGroup::Classic(group)) => group.heartbeat(now, heartbeat),
-            Some(LiveGroup::Consumer(_)) | None => Err(ErrorCode::UnknownMemberId),
+            Some(LiveGroup::Consumer(_) | LiveGroup::Share(_)) | None => {
+                Err(ErrorCode::UnknownMemberId)
+            }
         }
     }
 
@@ -329,7 +349,9 @@ impl Groups {
         self.make_consumer_group(now, &beat.group, effects);
         self.with_live(now, &beat.group, effects, |group, step| match group {
             LiveGroup::Consumer(group) => group.heartbeat(step, request, beat),
-            LiveGroup::Classic(_) => unreachable!("the group was made a consumer group"),
+            LiveGroup::Classic(_) | LiveGroup::Share(_) => {
+                unreachable!("the group was made a consumer group")
+            }
         });
     }
 
@@ -355,7 +377,9 @@ impl Groups {
         admission::check_group_id(group)?;
         match self.live.get(group) {
             Some(LiveGroup::Classic(_)) => Ok(()),
-            Some(LiveGroup::Consumer(_)) | None => Err(ErrorCode::UnknownMemberId),
+            Some(LiveGroup::Consumer(_) | LiveGroup::Share(_)) | None => {
+                Err(ErrorCode::UnknownMemberId)
+            }
         }
     }
 
@@ -376,7 +400,9 @@ impl Groups {
             .or_insert_with(|| LiveGroup::Classic(ClassicGroup::empty(id.clone(), recorded)));
         self.with_live(now, id, effects, |group, step| match group {
             LiveGroup::Classic(group) => act(group, step),
-            LiveGroup::Consumer(_) => unreachable!("the request was for a classic group"),
+            LiveGroup::Consumer(_) | LiveGroup::Share(_) => {
+                unreachable!("the request was for a classic group")
+            }
         });
     }
 
@@ -399,6 +425,7 @@ impl Groups {
                 topics: &self.topics,
                 durable: &mut self.durable,
                 effects,
+                departed: &mut self.departed,
             },
         );
         if group.is_idle() {
@@ -416,6 +443,7 @@ impl Groups {
             topics: &self.topics,
             durable: &mut self.durable,
             effects,
+            departed: &mut self.departed,
         }
     }
 }

@@ -9,6 +9,7 @@ use wire::Uuid;
 
 use super::consumer::Partitions;
 use super::ids::{Generation, GroupId, InstanceId, MemberId, SharedBytes, TopicName};
+use super::share::ShareCommand;
 
 /// One request to the groups; each is answered exactly once, at once or when a rebalance has moved on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,7 @@ pub enum Command {
     DeleteGroups(Vec<GroupId>),
     ConsumerHeartbeat(ConsumerHeartbeat),
     DescribeConsumers(Vec<GroupId>),
+    Share(ShareCommand),
 }
 
 /// JoinGroup. `member_id` is empty on the first join; `new_member_id` is used if a member id must be made:

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use super::consumer::{ConsumerChange, ConsumerState};
 use super::ids::{GroupId, TopicName};
 use super::records::{CommittedOffset, GroupMetadata, Record};
+use super::share::{ShareChange, ShareState};
 
 /// The durable state of all groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct DurableGroup {
     pub metadata: Option<GroupMetadata>,
     /// What a consumer group (KIP-848) is; never beside `metadata`.
     pub consumer: Option<ConsumerState>,
+    /// What a share group (KIP-932) is; never beside one of the others.
+    pub share: Option<ShareState>,
     pub offsets: BTreeMap<TopicName, BTreeMap<i32, CommittedOffset>>,
 }
 
@@ -33,8 +36,10 @@ impl DurableGroup {
     pub fn has_members(&self) -> bool {
         let metadata = self.metadata.as_ref();
         let consumer = self.consumer.as_ref();
+        let share = self.share.as_ref();
         metadata.is_some_and(|metadata| !metadata.members.is_empty())
             || consumer.is_some_and(|consumer| !consumer.members.is_empty())
+            || share.is_some_and(|share| !share.members.is_empty())
     }
 
     /// The committed offset of one partition.
@@ -43,7 +48,9 @@ impl DurableGroup {
     }
 
     fn is_nothing(&self) -> bool {
-        self.metadata.is_none() && self.consumer.is_none() && self.offsets.is_empty()
+        let has_protocol =
+            self.metadata.is_some() || self.consumer.is_some() || self.share.is_some();
+        !has_protocol && self.offsets.is_empty()
     }
 }
 
@@ -75,6 +82,7 @@ impl DurableGroups {
             }
             Record::GroupTombstone { group } => self.change(group, |group| group.metadata = None),
             Record::Consumer { group, change } => self.apply_to_consumer(group, change),
+            Record::Share { group, change } => self.apply_to_share(group, change),
         }
     }
 
@@ -103,7 +111,12 @@ impl DurableGroups {
                 group: id.clone(),
                 change,
             });
-            metadata.chain(consumer).chain(offsets)
+            let share = group.share.iter().flat_map(ShareState::changes);
+            let share = share.map(move |change| Record::Share {
+                group: id.clone(),
+                change,
+            });
+            metadata.chain(consumer).chain(share).chain(offsets)
         })
     }
 
@@ -143,6 +156,21 @@ impl DurableGroups {
             self.change(id, |group| {
                 if let Some(consumer) = &mut group.consumer {
                     consumer.apply(change);
+                }
+            });
+        }
+    }
+
+    fn apply_to_share(&mut self, id: &GroupId, change: &ShareChange) {
+        if change.is_some() {
+            let group = self.groups.entry(id.clone()).or_default();
+            group.share.get_or_insert_default().apply(change);
+        } else if *change == ShareChange::Group(None) {
+            self.change(id, |group| group.share = None);
+        } else {
+            self.change(id, |group| {
+                if let Some(share) = &mut group.share {
+                    share.apply(change);
                 }
             });
         }

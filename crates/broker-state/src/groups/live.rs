@@ -12,6 +12,7 @@ use super::durable::{DurableGroup, DurableGroups};
 use super::ids::GroupId;
 use super::records::Record;
 use super::reply::{GroupState, GroupType};
+use super::share::{ShareGroup, ShareState};
 use crate::step::Millis;
 
 /// A group that has members, or members-to-be.
@@ -19,6 +20,7 @@ use crate::step::Millis;
 pub(super) enum LiveGroup {
     Classic(ClassicGroup),
     Consumer(ConsumerGroup),
+    Share(ShareGroup),
 }
 
 impl LiveGroup {
@@ -26,6 +28,7 @@ impl LiveGroup {
         match self {
             LiveGroup::Classic(_) => GroupType::Classic,
             LiveGroup::Consumer(_) => GroupType::Consumer,
+            LiveGroup::Share(_) => GroupType::Share,
         }
     }
 
@@ -33,6 +36,7 @@ impl LiveGroup {
         match self {
             LiveGroup::Classic(group) => group.state(),
             LiveGroup::Consumer(group) => group.state(durable),
+            LiveGroup::Share(group) => group.state(),
         }
     }
 
@@ -40,6 +44,7 @@ impl LiveGroup {
         match self {
             LiveGroup::Classic(group) => group.protocol_type(),
             LiveGroup::Consumer(_) => GroupType::CONSUMER_PROTOCOL,
+            LiveGroup::Share(_) => GroupType::SHARE_PROTOCOL,
         }
     }
 
@@ -48,6 +53,7 @@ impl LiveGroup {
         match self {
             LiveGroup::Classic(group) => group.is_idle(),
             LiveGroup::Consumer(group) => group.is_idle(),
+            LiveGroup::Share(group) => group.is_idle(),
         }
     }
 
@@ -56,6 +62,7 @@ impl LiveGroup {
         match self {
             LiveGroup::Classic(group) => group.next_deadline(),
             LiveGroup::Consumer(group) => group.next_deadline(),
+            LiveGroup::Share(group) => group.next_deadline(),
         }
     }
 
@@ -64,13 +71,15 @@ impl LiveGroup {
         match self {
             LiveGroup::Classic(group) => group.tick(step),
             LiveGroup::Consumer(group) => group.tick(step),
+            LiveGroup::Share(group) => group.tick(step),
         }
     }
 
     /// The cluster's topics are not what they were.
     pub(super) fn topics_changed(&mut self) {
         match self {
-            LiveGroup::Classic(_) => {}
+            // A share group looks at them with each heartbeat.
+            LiveGroup::Classic(_) | LiveGroup::Share(_) => {}
             LiveGroup::Consumer(group) => group.topics_changed(),
         }
     }
@@ -80,6 +89,8 @@ impl LiveGroup {
         match self {
             LiveGroup::Classic(group) => group.subscribed(),
             LiveGroup::Consumer(group) => group.subscribed(durable),
+            // It has no committed offsets that could expire.
+            LiveGroup::Share(_) => Subscribed::Nobody,
         }
     }
 
@@ -97,6 +108,7 @@ impl LiveGroup {
                 Ok(CommitAdmission::Everything)
             }
             LiveGroup::Consumer(group) => group.check_commit(commit, durable),
+            LiveGroup::Share(_) => Err(ErrorCode::GroupIdNotFound),
         }
     }
 }
@@ -104,9 +116,10 @@ impl LiveGroup {
 impl DurableGroup {
     /// The protocol of the group; one with nothing but offsets counts as classic.
     pub fn group_type(&self) -> GroupType {
-        match self.consumer {
-            Some(_) => GroupType::Consumer,
-            None => GroupType::Classic,
+        match (&self.consumer, &self.share) {
+            (Some(_), _) => GroupType::Consumer,
+            (None, Some(_)) => GroupType::Share,
+            (None, None) => GroupType::Classic,
         }
     }
 
@@ -115,6 +128,7 @@ impl DurableGroup {
         match (&self.consumer, &self.metadata) {
             (Some(_), _) => GroupType::CONSUMER_PROTOCOL,
             (None, Some(metadata)) => &metadata.protocol_type,
+            (None, None) if self.share.is_some() => GroupType::SHARE_PROTOCOL,
             (None, None) => "",
         }
     }
@@ -128,6 +142,12 @@ impl DurableGroup {
         }
         for change in self.consumer.iter().flat_map(ConsumerState::tombstones) {
             records.push(Record::Consumer {
+                group: group(),
+                change,
+            });
+        }
+        for change in self.share.iter().flat_map(ShareState::tombstones) {
+            records.push(Record::Share {
                 group: group(),
                 change,
             });

@@ -177,6 +177,8 @@ impl Groups {
         for (group, topic, partition) in gone {
             self.forget_offset(now, &group, &topic, partition, effects);
         }
+        let ids: Vec<Uuid> = topics.iter().map(|(_, id)| *id).collect();
+        self.share_topics_deleted(now, &ids, effects);
     }
 
     /// Expires offsets and forgets groups with neither members nor offsets, so many at a time that a tick stays short.
@@ -227,7 +229,8 @@ impl Groups {
             }
         }
         let all_gone = tombstones.len() - before == group.offset_count();
-        if all_gone && !self.live.contains_key(id) {
+        // A share group stays until somebody deletes it, as in Kafka: what it has worked on is not in its offsets.
+        if all_gone && group.share.is_none() && !self.live.contains_key(id) {
             tombstones.extend(group.tombstones(id));
         }
     }

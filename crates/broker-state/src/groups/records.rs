@@ -5,6 +5,7 @@
 //! int16 1  group, topic: string  partition: int32  OffsetCommitValue v4 (v3 without a topic id, v1 with its own expiry)
 //! int16 2  group: string                           GroupMetadataValue v3
 //! int16 3–8, 16                                    consumer groups: `consumer::records`
+//! int16 9–15                                       share groups: `share::records`
 //! ```
 //! A null value is a tombstone. Written are the versions above; read are all that Kafka has written (0–4).
 //! Keeps true: `decode(encode(record)) == record`; decoding never panics and never allocates more than its input.
@@ -18,6 +19,7 @@ use wire::Uuid;
 
 use super::consumer::ConsumerChange;
 use super::ids::{Generation, GroupId, InstanceId, MemberId, SharedBytes, TopicName};
+use super::share::ShareChange;
 use crate::step::Millis;
 use codec::{Flavour, Reader, Writer};
 
@@ -52,6 +54,11 @@ pub enum Record {
     Consumer {
         group: GroupId,
         change: ConsumerChange,
+    },
+    /// A change of a share group.
+    Share {
+        group: GroupId,
+        change: ShareChange,
     },
 }
 
@@ -144,7 +151,8 @@ impl Record {
             | Record::OffsetTombstone { group, .. }
             | Record::GroupMetadata { group, .. }
             | Record::GroupTombstone { group }
-            | Record::Consumer { group, .. } => group,
+            | Record::Consumer { group, .. }
+            | Record::Share { group, .. } => group,
         }
     }
 
@@ -165,6 +173,7 @@ impl Record {
             }
             Record::GroupTombstone { group } => 8 + group.as_str().len(),
             Record::Consumer { group, change } => 8 + group.as_str().len() + change.size(),
+            Record::Share { group, change } => 8 + group.as_str().len() + change.size(),
         }
     }
 
@@ -190,6 +199,7 @@ impl Record {
             }
             Record::GroupTombstone { group } => (group_key(group), None),
             Record::Consumer { group, change } => change.encode(group),
+            Record::Share { group, change } => change.encode(group),
         }
     }
 
@@ -237,6 +247,11 @@ impl Record {
                 let group = GroupId::from(key.text("group")?);
                 let change = ConsumerChange::decode(kind, key, value)?;
                 Ok(Record::Consumer { group, change })
+            }
+            kind if ShareChange::has_key(kind) => {
+                let group = GroupId::from(key.text("group")?);
+                let change = ShareChange::decode(kind, key, value)?;
+                Ok(Record::Share { group, change })
             }
             other => Err(RecordError::UnknownKey(other)),
         }

@@ -7,6 +7,7 @@ use wire::{ErrorCode, Uuid};
 use super::command::MemberIdentity;
 use super::consumer::{MemberSettings, Partitions};
 use super::ids::{Generation, GroupId, InstanceId, MemberId, SharedBytes, TopicName};
+use super::share::ShareReply;
 use crate::refusal::Refusal;
 
 /// The answer to the `Command` of the same name.
@@ -25,6 +26,7 @@ pub enum Reply {
     ConsumerHeartbeat(Result<ConsumerHeartbeatReply, Refusal>),
     /// One for each group of the request, in its order.
     DescribeConsumers(Vec<Result<DescribedConsumerGroup, Refusal>>),
+    Share(ShareReply),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,17 +199,21 @@ impl GroupState {
 pub enum GroupType {
     Classic,
     Consumer,
+    Share,
 }
 
 impl GroupType {
     /// The protocol type of every consumer group.
     pub const CONSUMER_PROTOCOL: &str = "consumer";
+    /// The protocol type of every share group.
+    pub const SHARE_PROTOCOL: &str = "share";
 
     /// The name on the wire.
     pub fn name(self) -> &'static str {
         match self {
             GroupType::Classic => "classic",
             GroupType::Consumer => "consumer",
+            GroupType::Share => "share",
         }
     }
 }

@@ -33,6 +33,8 @@ pub struct GroupSettings {
     pub max_group_record_bytes: usize,
     /// `group.consumer.*`: consumer groups (KIP-848).
     pub consumer: ConsumerGroupSettings,
+    /// `group.share.*`: share groups (KIP-932).
+    pub share: ShareGroupSettings,
     /// Groups and offsets that one tick looks at when it expires offsets; the rest follows in the next ticks.
     pub max_swept_per_tick: usize,
 }
@@ -53,6 +55,7 @@ impl Default for GroupSettings {
             max_member_metadata_bytes: 1 << 20,
             max_group_record_bytes: 16 << 20,
             consumer: ConsumerGroupSettings::default(),
+            share: ShareGroupSettings::default(),
             max_swept_per_tick: 50_000,
         }
     }
@@ -87,6 +90,27 @@ impl Default for ConsumerGroupSettings {
             assignment_interval: Duration::from_secs(1),
             max_subscribed_topics: 10_000,
             max_regexes: 100,
+        }
+    }
+}
+
+/// What the broker's configuration says of share groups' membership.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShareGroupSettings {
+    /// `group.share.session.timeout.ms`
+    pub session_timeout: Duration,
+    /// `group.share.heartbeat.interval.ms`
+    pub heartbeat_interval: Duration,
+    /// `group.share.max.size`
+    pub max_size: usize,
+}
+
+impl Default for ShareGroupSettings {
+    fn default() -> Self {
+        ShareGroupSettings {
+            session_timeout: Duration::from_secs(45),
+            heartbeat_interval: Duration::from_secs(5),
+            max_size: 200,
         }
     }
 }

@@ -24,6 +24,7 @@ pub(super) fn record(record: &Record) -> String {
         } => format!("- offset {group} {topic}:{partition}"),
         Record::GroupTombstone { group } => format!("- group {group}"),
         Record::Consumer { group, change } => super::consumers::change(group, change),
+        Record::Share { group, change } => format!("{group} {change:?}"),
         Record::GroupMetadata { group, metadata } if metadata.members.is_empty() => {
             assert_eq!(
                 (&metadata.protocol, &metadata.leader),
@@ -56,6 +57,7 @@ pub(super) fn reply(client: &str, reply: &Reply) -> String {
         }
         Reply::Sync(synced) => synced.error.name().to_owned(),
         Reply::Heartbeat(ErrorCode::None) => "ok".to_owned(),
+        Reply::Share(share) => format!("{share:?}"),
         Reply::Heartbeat(error) => error.name().to_owned(),
         Reply::Leave(left) => leave(left),
         Reply::CommitOffsets(topics) => {
