@@ -11,7 +11,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use wire::records::CheckedBatch;
+use wire::records::{CheckedBatch, EndTransactionMarker};
 
 use crate::batch::Glance;
 use crate::error::{Context, LogError};
@@ -20,6 +20,7 @@ use crate::offset::{ByteCount, Offset};
 use crate::partition::{Boundary, PartitionLog, directories_of};
 use crate::segment::{NO_TIMESTAMP, Progress, Segment};
 use crate::settings::{Durability, TimestampType};
+use crate::transactions::AbortedTransaction;
 
 /// Base offset, length, leader epoch: what is stamped lies in the first 16 bytes of a batch.
 const HEAD: usize = 16;
@@ -43,6 +44,8 @@ pub(crate) struct Waiting {
     head: [u8; HEAD],
     bytes: Bytes,
     batch: Glance,
+    /// The transaction that this batch aborts.
+    aborted: Option<AbortedTransaction>,
     appended_at: i64,
 }
 
@@ -83,10 +86,13 @@ impl PartitionLog {
             max_timestamp: header.max_timestamp,
             size: bytes.len() as u64,
         };
+        let marker = EndTransactionMarker::of_batch(header, &bytes);
+        let aborted = self.transactions.apply(header, marker, base_offset);
         self.waiting.push(Waiting {
             head,
             bytes,
             batch,
+            aborted,
             appended_at: now_ms,
         });
         self.next_offset = last_offset.next();
@@ -141,6 +147,7 @@ impl PartitionLog {
             end_offset,
             appended_bytes: self.size_bytes() + self.deleted_bytes,
             visible: self.visible_end(),
+            first_unstable: self.transactions.first(),
         };
         self.boundaries.push_back(boundary);
         Ok(())
@@ -203,6 +210,8 @@ impl PartitionLog {
             self.progress
                 .add(&segment, &waiting.batch, self.settings.index_interval_bytes);
         }
+        let aborted: Vec<_> = run.iter().filter_map(|waiting| waiting.aborted).collect();
+        self.are_names_unsynced |= segment.transactions.append(&aborted)?;
         if segment.index.unflushed() >= FLUSH_ENTRIES {
             segment.flush_indexes()?;
         }

@@ -24,9 +24,13 @@
 //!   72   u32      number of damaged ranges, then for each
 //!                   i64 base offset of its segment, u64 start, u64 end, i64 offset expected at start, i64 offset at end
 //!        u32      length of the producer snapshot, then the snapshot as the caller gave it
-//!        i64      offset before which everything is compacted; a body that ends before it knows of no compaction
+//!        i64      offset before which everything is compacted
+//!        u32      number of open transactions, then for each
+//!                   i64 producer id, i64 first offset
+//!        u32      number of transaction indexes, then for each
+//!                   i64 base offset of its segment, u32 entries that are good and synced, u32 CRC-32C of them
 //! ```
-//! All numbers are big-endian.
+//! All numbers are big-endian. A body that ends earlier knows of no compaction or of no transactions.
 
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
@@ -39,18 +43,21 @@ use crate::error::{Context, LogError};
 use crate::offset::Offset;
 use crate::partition::directories_of;
 use crate::segment::{CorruptRange, MaxTimestamp, Progress};
+use crate::transaction_index::Claim;
 
 /// The name of the checkpoint in a partition's directory.
 pub(crate) const FILE_NAME: &str = "thalweg.checkpoint";
 
 /// The most bytes a producer snapshot may have.
-pub const MAX_PRODUCER_SNAPSHOT: usize = (2 << 20) - (128 << 10);
+pub const MAX_PRODUCER_SNAPSHOT: usize = (2 << 20) - (512 << 10);
 
 const MAGIC: [u8; 8] = *b"THWLGCP1";
 const SLOT_STRIDE: u64 = 2 << 20;
 const HEADER: usize = 24;
 const FIRST_READ: usize = 4096;
 const MAX_CORRUPT_RANGES: usize = 1024;
+/// The newest ones; those of earlier segments are then taken as they are.
+const MAX_TRANSACTION_INDEXES: usize = 4096;
 
 /// The content of a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,9 +72,23 @@ pub(crate) struct Checkpoint {
     pub(crate) producer_snapshot: Vec<u8>,
     /// As the file knows it; whoever writes a checkpoint need not.
     pub(crate) compacted_end: Offset,
+    /// Producer ids with the first offset of their open transaction.
+    pub(crate) open_transactions: Vec<(i64, Offset)>,
+    /// The indexes that have entries, by the base offsets of their segments.
+    pub(crate) transaction_indexes: Vec<(Offset, Claim)>,
 }
 
+/// Bytes of an open transaction.
+const OPEN_TRANSACTION: usize = 16;
+/// The most bytes that a snapshot and open transactions may have together.
+pub(crate) const MAX_STATE: usize = MAX_PRODUCER_SNAPSHOT + (256 << 10);
+
 impl Checkpoint {
+    /// The bytes of what grows with the number of producers.
+    pub(crate) fn state_bytes(&self) -> usize {
+        self.producer_snapshot.len() + self.open_transactions.len() * OPEN_TRANSACTION
+    }
+
     /// Nothing is known but where the log starts: everything is scanned.
     pub(crate) fn unknown(log_start: Offset) -> Checkpoint {
         Checkpoint {
@@ -80,12 +101,20 @@ impl Checkpoint {
             corrupt: Vec::new(),
             producer_snapshot: Vec::new(),
             compacted_end: Offset::ZERO,
+            open_transactions: Vec::new(),
+            transaction_indexes: Vec::new(),
         }
     }
 
     /// Whether there is a point from which on a scan suffices.
     pub(crate) fn has_recovery_point(&self) -> bool {
         self.segment.0 >= 0
+    }
+
+    /// Whether it says how the transaction index of this segment must look.
+    pub(crate) fn knows_transaction_index(&self, segment: Offset) -> bool {
+        let claims = &self.transaction_indexes;
+        claims.len() < MAX_TRANSACTION_INDEXES || claims[0].0 <= segment
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -129,7 +158,24 @@ impl Checkpoint {
         body.extend_from_slice(&(self.producer_snapshot.len() as u32).to_be_bytes());
         body.extend_from_slice(&self.producer_snapshot);
         body.extend_from_slice(&self.compacted_end.0.to_be_bytes());
+        self.encode_transactions(&mut body);
         body
+    }
+
+    fn encode_transactions(&self, body: &mut Vec<u8>) {
+        body.extend_from_slice(&(self.open_transactions.len() as u32).to_be_bytes());
+        for (producer_id, first_offset) in &self.open_transactions {
+            body.extend_from_slice(&producer_id.to_be_bytes());
+            body.extend_from_slice(&first_offset.0.to_be_bytes());
+        }
+        let count = self.transaction_indexes.len();
+        let newest = &self.transaction_indexes[count.saturating_sub(MAX_TRANSACTION_INDEXES)..];
+        body.extend_from_slice(&(newest.len() as u32).to_be_bytes());
+        for (segment, claim) in newest {
+            body.extend_from_slice(&segment.0.to_be_bytes());
+            body.extend_from_slice(&claim.entries.to_be_bytes());
+            body.extend_from_slice(&claim.crc.to_be_bytes());
+        }
     }
 
     fn decode(body: &[u8]) -> Option<Checkpoint> {
@@ -148,6 +194,15 @@ impl Checkpoint {
             corrupt.push((Offset(fields.i64()?), fields.corrupt_range()?));
         }
         let snapshot = fields.u32()? as usize;
+        let producer_snapshot = fields.take(snapshot)?.to_vec();
+        let compacted_end = match fields.0 {
+            [] => Offset::ZERO,
+            _ => Offset(fields.i64()?),
+        };
+        let (open_transactions, transaction_indexes) = match fields.0 {
+            [] => Default::default(),
+            _ => (fields.open_transactions()?, fields.transaction_indexes()?),
+        };
         Some(Checkpoint {
             log_start: Offset(log_start),
             segment: Offset(segment),
@@ -161,11 +216,10 @@ impl Checkpoint {
             index_entries,
             time_index_entries,
             corrupt,
-            producer_snapshot: fields.take(snapshot)?.to_vec(),
-            compacted_end: match fields.0 {
-                [] => Offset::ZERO,
-                _ => Offset(fields.i64()?),
-            },
+            producer_snapshot,
+            compacted_end,
+            open_transactions,
+            transaction_indexes,
         })
     }
 }
@@ -186,6 +240,26 @@ impl<'a> Fields<'a> {
 
     fn u32(&mut self) -> Option<u32> {
         Some(u32::from_be_bytes(self.take(4)?.try_into().ok()?))
+    }
+
+    fn open_transactions(&mut self) -> Option<Vec<(i64, Offset)>> {
+        let count = self.u32()?;
+        (0..count)
+            .map(|_| Some((self.i64()?, Offset(self.i64()?))))
+            .collect()
+    }
+
+    fn transaction_indexes(&mut self) -> Option<Vec<(Offset, Claim)>> {
+        let count = self.u32()?;
+        let claim = |fields: &mut Self| {
+            Some(Claim {
+                entries: fields.u32()?,
+                crc: fields.u32()?,
+            })
+        };
+        (0..count)
+            .map(|_| Some((Offset(self.i64()?), claim(self)?)))
+            .collect()
     }
 
     fn corrupt_range(&mut self) -> Option<CorruptRange> {
@@ -211,6 +285,8 @@ pub(crate) struct CheckpointFile {
     is_retired: bool,
     log_start: Offset,
     compacted_end: Offset,
+    /// Up to where the latest checkpoint goes.
+    next_offset: Offset,
 }
 
 impl CheckpointFile {
@@ -230,12 +306,14 @@ impl CheckpointFile {
             is_retired: false,
             log_start: Offset::ZERO,
             compacted_end: Offset::ZERO,
+            next_offset: Offset(-1),
         };
         let latest = checkpoint_file.latest()?;
         if let Some((generation, checkpoint)) = &latest {
             checkpoint_file.generation = *generation;
             checkpoint_file.log_start = checkpoint.log_start;
             checkpoint_file.compacted_end = checkpoint.compacted_end;
+            checkpoint_file.next_offset = checkpoint.next_offset;
         }
         Ok((checkpoint_file, latest.map(|(_, checkpoint)| checkpoint)))
     }
@@ -301,9 +379,12 @@ impl CheckpointFile {
         file.sync().context("sync", &self.path)
     }
 
-    /// Writes a checkpoint and makes it durable. The log start never goes back.
+    /// Writes a checkpoint and makes it durable. The log start never goes back, and what was begun before the latest one is left out.
     pub(crate) fn write(&mut self, checkpoint: &Checkpoint) -> Result<(), LogError> {
         self.check_in_force()?;
+        if checkpoint.has_recovery_point() && checkpoint.next_offset < self.next_offset {
+            return Ok(());
+        }
         let log_start = checkpoint.log_start.max(self.log_start);
         let body = Checkpoint {
             log_start,
@@ -339,6 +420,7 @@ impl CheckpointFile {
         }
         self.generation = generation;
         self.log_start = log_start;
+        self.next_offset = checkpoint.next_offset;
         Ok(())
     }
 
@@ -436,6 +518,14 @@ mod tests {
             index_entries: 3,
             corrupt: vec![(Offset(0), corrupt)],
             producer_snapshot: vec![7; 10_000],
+            open_transactions: vec![(4_000, Offset(3)), (4_001, Offset(4))],
+            transaction_indexes: vec![(
+                Offset(0),
+                Claim {
+                    entries: 2,
+                    crc: 0xDEAD_BEEF,
+                },
+            )],
             ..Checkpoint::unknown(Offset(1))
         }
     }
@@ -458,6 +548,28 @@ mod tests {
     fn the_latest_checkpoint_is_read_back() {
         let disk = disk_with(&[checkpoint(5), checkpoint(6), checkpoint(7)]);
         assert_eq!(load(&disk, true).1, Some(checkpoint(7)));
+    }
+
+    #[test]
+    fn a_checkpoint_that_took_longer_does_not_replace_a_later_one() {
+        let disk = disk_with(&[checkpoint(6), checkpoint(5)]);
+        assert_eq!(load(&disk, true).1, Some(checkpoint(6)));
+        let (mut file, _) = load(&disk, true);
+        file.write(&Checkpoint::unknown(Offset(1))).unwrap();
+        file.write(&checkpoint(5)).unwrap();
+        assert_eq!(load(&disk, true).1, Some(checkpoint(5)));
+    }
+
+    #[test]
+    fn a_body_from_before_transactions_is_read() {
+        let old = Checkpoint {
+            open_transactions: Vec::new(),
+            transaction_indexes: Vec::new(),
+            ..checkpoint(5)
+        };
+        let mut body = old.encode();
+        body.truncate(body.len() - 8);
+        assert_eq!(Checkpoint::decode(&body), Some(old));
     }
 
     #[test]

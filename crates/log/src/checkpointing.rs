@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::checkpoint::{Checkpoint, CheckpointFile, MAX_PRODUCER_SNAPSHOT};
+use crate::checkpoint::{Checkpoint, CheckpointFile, MAX_PRODUCER_SNAPSHOT, MAX_STATE};
 use crate::disk::Disk;
 use crate::error::{Context, LogError};
 use crate::offset::Offset;
@@ -21,7 +21,7 @@ pub struct CheckpointJob {
     logs: Vec<Arc<Segment>>,
     indexes: Vec<Arc<Segment>>,
     are_names_unsynced: bool,
-    checkpoint: Checkpoint,
+    checkpoint: Box<Checkpoint>,
     file: Arc<Mutex<CheckpointFile>>,
 }
 
@@ -128,7 +128,21 @@ impl PartitionLog {
                 .collect(),
             producer_snapshot,
             compacted_end: self.compacted_end,
+            open_transactions: self.transactions.to_list(),
+            transaction_indexes: self
+                .segments
+                .iter()
+                .filter(|segment| segment.transactions.entries() > 0)
+                .map(|segment| (segment.base_offset, segment.transactions.claim()))
+                .collect(),
         };
+        if checkpoint.state_bytes() > MAX_STATE {
+            return Err(LogError::SnapshotTooLarge {
+                path: self.dir.clone(),
+                length: checkpoint.state_bytes(),
+                limit: MAX_STATE,
+            });
+        }
         let mut indexes = self.unsynced_indexes.clone();
         indexes.push(active);
         Ok(CheckpointJob {
@@ -143,7 +157,7 @@ impl PartitionLog {
             indexes,
             // Whoever collected the names to sync may still be at it, so they are synced here whenever segments were added.
             are_names_unsynced: self.are_names_unsynced || !self.being_synced.is_empty(),
-            checkpoint,
+            checkpoint: Box::new(checkpoint),
             file: Arc::clone(&self.checkpoint_file),
         })
     }
@@ -153,8 +167,10 @@ impl PartitionLog {
         self.synced_end = self.synced_end.max(finished.end);
         self.unsynced_indexes
             .retain(|segment| segment.base_offset >= finished.segment);
-        self.checkpointed_end = finished.end;
-        self.checkpointed_segment = finished.segment;
+        if finished.end >= self.checkpointed_end {
+            self.checkpointed_end = finished.end;
+            self.checkpointed_segment = finished.segment;
+        }
         if finished.end == self.next_offset && finished.segment == self.active().base_offset {
             self.unsynced.clear();
             self.being_synced.clear();

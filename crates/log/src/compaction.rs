@@ -171,7 +171,7 @@ impl PartitionLog {
             file: Arc::clone(&self.checkpoint_file),
             settings: self.settings.clone(),
             rules,
-            aborted: Vec::new(),
+            view: self.view(),
             segments,
             from: found.from,
             upto: found.upto,

@@ -23,6 +23,7 @@ use crate::error::{Context, LogError};
 use crate::offset::{ByteCount, Offset};
 use crate::segment::{Progress, Segment};
 use crate::settings::LogSettings;
+use crate::transactions::{OpenTransactions, last_stable_offset};
 use crate::view::{PartitionView, SharedView, Visible};
 
 /// A durable log of record batches in one directory.
@@ -43,11 +44,15 @@ pub struct PartitionLog {
     pub(crate) next_offset: Offset,
     pub(crate) leader_epoch: i32,
     pub(crate) epochs: Epochs,
+    /// As of the last appended batch.
+    pub(crate) transactions: OpenTransactions,
 
     pub(crate) waiting: Vec<Waiting>,
     /// Ends of writes that are not published yet: a handful, since each step publishes.
     pub(crate) boundaries: VecDeque<Boundary>,
     pub(crate) high_watermark: Offset,
+    /// As `Boundary::first_unstable`, at the high watermark.
+    pub(crate) first_unstable: Option<Offset>,
     /// As `Boundary::appended_bytes`, at the high watermark.
     pub(crate) visible_bytes: ByteCount,
     pub(crate) shared: Arc<SharedView>,
@@ -79,6 +84,8 @@ pub(crate) struct Boundary {
     /// The bytes of the log up to here, deleted segments included: deleting changes it not.
     pub(crate) appended_bytes: ByteCount,
     pub(crate) visible: Visible,
+    /// The first offset of the earliest transaction that is open here.
+    pub(crate) first_unstable: Option<Offset>,
 }
 
 /// What recovery found: a log begins with it.
@@ -88,6 +95,7 @@ pub(crate) struct Start {
     pub(crate) log_start: Offset,
     pub(crate) next_offset: Offset,
     pub(crate) epochs: Epochs,
+    pub(crate) transactions: OpenTransactions,
     pub(crate) unsynced: Vec<Arc<Segment>>,
     pub(crate) unsynced_indexes: Vec<Arc<Segment>>,
     pub(crate) are_names_unsynced: bool,
@@ -118,10 +126,15 @@ impl PartitionLog {
             .sum();
         let leader_epoch = start.epochs.latest().unwrap_or(0);
         let compacted_end = file.compacted_end();
+        let first_unstable = start.transactions.first();
         let view = PartitionView {
             log_start: start.log_start,
             high_watermark: start.next_offset,
-            last_stable_offset: start.next_offset,
+            last_stable_offset: last_stable_offset(
+                start.next_offset,
+                first_unstable,
+                start.log_start,
+            ),
             leader_epoch,
             size_bytes: ByteCount(sealed) + ByteCount(start.progress.position),
             visible: Visible {
@@ -147,9 +160,11 @@ impl PartitionLog {
             next_offset: start.next_offset,
             leader_epoch,
             epochs: start.epochs,
+            transactions: start.transactions,
             waiting: Vec::new(),
             boundaries: VecDeque::new(),
             high_watermark: start.next_offset,
+            first_unstable,
             shared: Arc::new(SharedView::new(view)),
             unsynced: start.unsynced,
             being_synced: Vec::new(),
@@ -194,6 +209,11 @@ impl PartitionLog {
     /// The offset after the last published record.
     pub fn high_watermark(&self) -> Offset {
         self.high_watermark
+    }
+
+    /// The offset that readers of committed records stop at.
+    pub fn last_stable_offset(&self) -> Offset {
+        last_stable_offset(self.high_watermark, self.first_unstable, self.log_start)
     }
 
     /// The offset after the last record that is known to be synced.
@@ -295,11 +315,13 @@ impl PartitionLog {
         }
         let Some(boundary) = reached else { return };
         self.high_watermark = boundary.end_offset;
+        self.first_unstable = boundary.first_unstable;
         self.visible_bytes = boundary.appended_bytes;
+        let last_stable_offset = self.last_stable_offset();
         let size_bytes = ByteCount(self.visible_bytes.0 - self.deleted_bytes.0);
         self.shared.change(|view| {
             view.high_watermark = boundary.end_offset;
-            view.last_stable_offset = boundary.end_offset;
+            view.last_stable_offset = last_stable_offset;
             view.size_bytes = size_bytes;
             view.visible = boundary.visible;
         });
@@ -357,11 +379,13 @@ impl PartitionLog {
     pub(crate) fn publish_segments_with(&self, cursors: Arc<Cursors>) {
         let segments: Arc<[Arc<Segment>]> = self.segments.as_slice().into();
         let log_start = self.log_start;
+        let last_stable_offset = self.last_stable_offset();
         let size_bytes = ByteCount(self.visible_bytes.0 - self.deleted_bytes.0);
         let view = self.shared.load();
         self.shared.store(PartitionView {
             segments,
             log_start,
+            last_stable_offset,
             size_bytes,
             cursors,
             ..view

@@ -12,7 +12,8 @@ use crate::cursors::Place;
 use crate::error::LogError;
 use crate::offset::{ByteCount, Offset};
 use crate::segment::Segment;
-use crate::view::PartitionView;
+use crate::transactions::AbortedTransaction;
+use crate::view::{Isolation, PartitionView};
 use crate::walk::find_batch;
 
 /// A planned read of one partition. Holds what it needs: segments deleted meanwhile stay readable.
@@ -20,21 +21,32 @@ use crate::walk::find_batch;
 pub struct ReadPlan {
     view: PartitionView,
     from: Offset,
+    isolation: Isolation,
     end: Offset,
     limit: usize,
+}
+
+/// What a read gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Read {
+    /// Whole batches in order, beginning with the one that contains the wanted offset; empty only if the plan is.
+    pub batches: Vec<Bytes>,
+    /// For readers of committed records: the transactions among the batches whose records they must pass over, by first offset.
+    pub aborted: Vec<AbortedTransaction>,
 }
 
 impl ReadPlan {
     pub(crate) fn new(
         view: PartitionView,
         from: Offset,
-        end: Offset,
+        isolation: Isolation,
         limit: ByteCount,
     ) -> ReadPlan {
         ReadPlan {
+            end: view.end_for(isolation),
             view,
             from,
-            end,
+            isolation,
             limit: limit.as_length(),
         }
     }
@@ -97,16 +109,24 @@ impl ReadPlan {
         }
     }
 
-    /// Reads the batches, or gives `None` when that would wait for the device.
+    /// Reads, or gives `None` when that would wait for the device.
+    ///
+    /// # Errors
+    /// `Corrupt` when the batch at `from` is damaged, `Io` when the disk fails.
+    pub fn read_if_cached(&self) -> Result<Option<Read>, LogError> {
+        match self.read_with(Access::CachedOnly) {
+            Ok(read) => Ok(Some(read)),
+            Err(Stop::WouldBlock) => Ok(None),
+            Err(Stop::Failed(error)) => Err(error),
+        }
+    }
+
+    /// As [`ReadPlan::read_if_cached`], without the aborted transactions.
     ///
     /// # Errors
     /// `Corrupt` when the batch at `from` is damaged, `Io` when the disk fails.
     pub fn execute_if_cached(&self) -> Result<Option<Vec<Bytes>>, LogError> {
-        match self.execute_with(Access::CachedOnly) {
-            Ok(batches) => Ok(Some(batches)),
-            Err(Stop::WouldBlock) => Ok(None),
-            Err(Stop::Failed(error)) => Err(error),
-        }
+        Ok(self.read_if_cached()?.map(|read| read.batches))
     }
 
     /// Reads the batches: whole ones in order, beginning with the one that contains `from`; empty only if the plan is.
@@ -114,25 +134,44 @@ impl ReadPlan {
     /// # Errors
     /// `Corrupt` when the batch at `from` is damaged, `Io` when the disk fails.
     pub fn execute(&self) -> Result<Vec<Bytes>, LogError> {
-        self.execute_with(Access::Blocking)
-            .map_err(Stop::into_error)
+        self.read().map(|read| read.batches)
     }
 
-    fn execute_with(&self, access: Access) -> Result<Vec<Bytes>, Stop> {
+    /// As [`ReadPlan::execute`], with the aborted transactions.
+    ///
+    /// # Errors
+    /// `Corrupt` when the batch at `from` is damaged, `Io` when the disk fails.
+    pub fn read(&self) -> Result<Read, LogError> {
+        self.read_with(Access::Blocking).map_err(Stop::into_error)
+    }
+
+    fn read_with(&self, access: Access) -> Result<Read, Stop> {
+        let Some((batches, next)) = self.execute_with(access)? else {
+            return Ok(Read::default());
+        };
+        let aborted = match self.isolation {
+            Isolation::ReadUncommitted => Vec::new(),
+            Isolation::ReadCommitted => self.view.aborted_with(self.from, next, access)?,
+        };
+        Ok(Read {
+            batches: vec![batches],
+            aborted,
+        })
+    }
+
+    /// Whole batches, and the offset after them.
+    fn execute_with(&self, access: Access) -> Result<Option<(Bytes, Offset)>, Stop> {
         if self.is_empty() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let first = self.view.segment_of(self.from);
         for segment in &self.view.segments[first..] {
             let visible = self.view.visible_bytes(segment);
             if let Some(position) = self.locate(segment, visible, access)? {
-                return Ok(self
-                    .read_batches(segment, position, visible, access)?
-                    .into_iter()
-                    .collect());
+                return self.read_batches(segment, position, visible, access);
             }
         }
-        Ok(Vec::new())
+        Ok(None)
     }
 
     fn locate(&self, segment: &Segment, visible: u64, access: Access) -> Result<Option<u64>, Stop> {
@@ -153,7 +192,7 @@ impl ReadPlan {
         position: u64,
         visible: u64,
         access: Access,
-    ) -> Result<Option<Bytes>, Stop> {
+    ) -> Result<Option<(Bytes, Offset)>, Stop> {
         let upto = segment
             .damage_after(position)
             .map_or(visible, |damage| damage.start.min(visible));
@@ -192,6 +231,6 @@ impl ReadPlan {
                 position: position + length as u64,
             },
         );
-        Ok(Some(Bytes::from(bytes)))
+        Ok(Some((Bytes::from(bytes), next)))
     }
 }

@@ -6,17 +6,19 @@
 
 mod opening;
 mod segments;
+mod transactions;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wire::records::BatchHeader;
+use wire::records::{BatchHeader, EndTransactionMarker};
 
 use crate::disk::Disk;
 use crate::error::LogError;
 use crate::offset::Offset;
 use crate::partition::PartitionLog;
 use crate::settings::LogSettings;
+use crate::transactions::OpenTransactions;
 use opening::Opening;
 
 /// What the owner of a log needs to see to have its state back: first the snapshot of the last checkpoint, if there is one,
@@ -27,6 +29,8 @@ pub enum Replay<'a> {
     Snapshot(&'a [u8]),
     /// A batch that is in the log but not in the snapshot.
     Batch(&'a BatchHeader),
+    /// A batch that ends the transaction of a producer.
+    Marker(&'a BatchHeader, EndTransactionMarker),
 }
 
 /// What opening a log found and did. All zeros and empty after a clean stop.
@@ -105,8 +109,10 @@ impl PartitionLog {
         if checkpoint.has_recovery_point() {
             replay(Replay::Snapshot(&checkpoint.producer_snapshot));
         }
+        opening.transactions = OpenTransactions::from_list(&checkpoint.open_transactions);
         opening.load_epochs()?;
         opening.open_segments(&checkpoint, replay)?;
+        opening.rebuild_transactions()?;
         opening.finish(checkpoint_file, checkpoint.log_start, now_ms)
     }
 }

@@ -36,6 +36,24 @@ impl PartitionLog {
         self.delete_oldest(doomed)
     }
 
+    /// Where the log would start after [`PartitionLog::apply_retention`].
+    pub fn retention_point(&self, now_ms: i64) -> Offset {
+        match self.doomed(now_ms).len() {
+            _ if self.is_compacting => self.log_start,
+            0 => self.log_start,
+            gone => self
+                .segments
+                .get(gone)
+                .map_or(self.next_offset, |next| next.base_offset),
+        }
+    }
+
+    /// Whether a log start at `before` would delete batches that came after the last checkpoint. After a crash nobody replays
+    /// them, so the owner's state would lack what they did: make a checkpoint first.
+    pub fn outruns_checkpoint(&self, before: Offset) -> bool {
+        before > self.log_start && before > self.checkpointed_end
+    }
+
     /// Moves the log start to `before`, durably, and deletes the segments that lie wholly before it.
     /// An offset below the log start changes nothing; while a compaction is under way, segments are left to the next retention.
     ///
@@ -186,11 +204,16 @@ impl PartitionLog {
         // Readers may hold this segment: its indexes are opened while they still have their names.
         segment.open_indexes()?;
         let mut paths = Vec::new();
-        for path in [
-            &segment.path,
+        let transactions = segment
+            .transactions
+            .has_file()
+            .then(|| segment.transactions.path());
+        let files = [
+            segment.path.as_path(),
             segment.index.path(),
             segment.time_index.path(),
-        ] {
+        ];
+        for path in files.into_iter().chain(transactions) {
             let mut renamed = path.as_os_str().to_owned();
             renamed.push(DELETED);
             let renamed = PathBuf::from(renamed);

@@ -11,7 +11,7 @@
 use std::path::Path;
 
 use crc_fast::{CrcAlgorithm, Digest};
-use wire::records::BatchHeader;
+use wire::records::{BatchHeader, EndTransactionMarker, MOST_MARKER_BYTES};
 
 use crate::batch::{Glance, HEADER};
 use crate::disk::DiskFile;
@@ -57,11 +57,15 @@ pub(crate) struct Range {
     pub(crate) interval: ByteCount,
 }
 
+/// What a scan tells of each good batch; a control batch may be the marker of a transaction.
+pub(crate) type OnBatch<'a> =
+    &'a mut dyn FnMut(&BatchHeader, Option<EndTransactionMarker>) -> Result<(), LogError>;
+
 /// Scans a stretch of a segment, adds index entries to it, and tells `on_batch` of every good batch.
 pub(crate) fn scan(
     segment: &Segment,
     range: Range,
-    on_batch: &mut dyn FnMut(&BatchHeader),
+    on_batch: OnBatch<'_>,
 ) -> Result<Scanned, LogError> {
     let mut file = LogBytes::new(segment.log.as_ref(), &segment.path, range.upto);
     let mut scanned = Scanned {
@@ -79,7 +83,7 @@ pub(crate) fn scan(
                 .add(segment, &Glance::of(&header), range.interval);
             scanned.next_offset = Offset(header.last_offset()).next();
             scanned.batches += 1;
-            on_batch(&header);
+            on_batch(&header, file.marker(position, &header)?)?;
             if segment.index.unflushed() >= FLUSH_ENTRIES {
                 segment.flush_indexes()?;
             }
@@ -173,6 +177,20 @@ impl<'a> LogBytes<'a> {
         Ok(Some(header))
     }
 
+    /// The marker in the good batch at `at`, if it is one.
+    pub(crate) fn marker(
+        &mut self,
+        at: u64,
+        header: &BatchHeader,
+    ) -> Result<Option<EndTransactionMarker>, LogError> {
+        if !header.is_control() {
+            return Ok(None);
+        }
+        let length = header.total_length().min(MOST_MARKER_BYTES);
+        let batch = self.bytes(at, length)?;
+        Ok(EndTransactionMarker::of_batch(header, batch))
+    }
+
     fn crc(&mut self, mut from: u64, to: u64) -> Result<u32, LogError> {
         let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
         while from < to {
@@ -225,10 +243,8 @@ impl<'a> LogBytes<'a> {
         }
         let mut at = from.next_multiple_of(SECTOR);
         while at < to {
-            // The last sector of the file may be a part of one; a part before a good batch was written together with it.
-            let length = SECTOR.min(to - at);
-            let can_be_lost = length == SECTOR || to == self.length;
-            if can_be_lost && is_zeros(self.bytes(at, length as usize)?) {
+            // Whole, beyond `to` as well: a good batch there begins with its base offset, whose first bytes are zeros anyhow.
+            if is_zeros(self.bytes(at, SECTOR as usize)?) {
                 return Ok(true);
             }
             at += SECTOR;

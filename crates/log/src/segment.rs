@@ -1,9 +1,10 @@
-//! One segment of a partition: Kafka's `%020d.log` with its two indexes, named by the first offset it may hold.
+//! One segment of a partition: Kafka's `%020d.log` with its indexes, named by the first offset it may hold.
 //!
 //! ```text
 //! 00000000000000000000.log         record batches (v2), one after another, as they go over the wire
 //! 00000000000000000000.index       see `index`
 //! 00000000000000000000.timeindex   see `index`
+//! 00000000000000000000.txnindex    see `transaction_index`; only where a transaction was aborted
 //! ```
 //! A segment is shared by the writer and by readers. What changes while it is active is either in its indexes (which have
 //! their own lock) or with the writer ([`Progress`]); readers learn how far they may read from the view.
@@ -17,6 +18,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::{Context, LogError};
 use crate::index::{OffsetEntry, SparseIndex, TimeEntry};
 use crate::offset::{ByteCount, Offset};
+use crate::transaction_index::{self, Claim, TransactionIndex};
 
 /// Bytes written again at a time.
 const AGAIN_BYTES: usize = 1 << 20;
@@ -66,6 +68,7 @@ pub(crate) struct Segment {
     pub(crate) log: Arc<dyn DiskFile>,
     pub(crate) index: SparseIndex<OffsetEntry>,
     pub(crate) time_index: SparseIndex<TimeEntry>,
+    pub(crate) transactions: TransactionIndex,
     pub(crate) corrupt: Vec<CorruptRange>,
     sealed: OnceLock<Sealed>,
     first_timestamp: OnceLock<i64>,
@@ -133,10 +136,12 @@ impl Segment {
         let path = |kind| file_path(dir, base_offset, kind, suffix);
         let index = SparseIndex::create(disk, path("index"))?;
         let time_index = SparseIndex::create(disk, path("timeindex"))?;
+        let transactions = TransactionIndex::empty(disk, path(transaction_index::EXTENSION));
         let path = path("log");
         let log = disk.create(&path).context("create", &path)?;
         Ok(Segment {
             base_offset,
+            transactions,
             path,
             log,
             index,
@@ -158,6 +163,10 @@ impl Segment {
         let log = disk.open(&path).context("open", &path)?;
         Ok(Segment {
             base_offset,
+            transactions: TransactionIndex::empty(
+                disk,
+                path.with_extension(transaction_index::EXTENSION),
+            ),
             path,
             log,
             index,
@@ -181,6 +190,7 @@ impl Segment {
         let log = disk.open(&path).context("open", &path)?;
         Ok(Segment {
             base_offset,
+            transactions: no_transactions(disk, dir, base_offset),
             path,
             log,
             index,
@@ -203,6 +213,7 @@ impl Segment {
         let log = disk.open(&path).context("open", &path)?;
         Ok(Segment {
             base_offset,
+            transactions: no_transactions(disk, dir, base_offset),
             path,
             log,
             index,
@@ -222,6 +233,24 @@ impl Segment {
             end_offset,
             max: progress.max,
         });
+        Ok(())
+    }
+
+    /// Takes the transaction index that was just written and synced under the name of this segment.
+    pub(crate) fn take_transactions(
+        &mut self,
+        disk: &Arc<dyn Disk>,
+        claim: Claim,
+    ) -> Result<(), LogError> {
+        let path = self.transactions.path().to_owned();
+        let taken = TransactionIndex::claimed(disk, path, claim)?;
+        self.transactions = taken.ok_or_else(|| {
+            self.corrupt_error(
+                0,
+                self.base_offset,
+                "its transaction index is not as it was written",
+            )
+        })?;
         Ok(())
     }
 
@@ -248,7 +277,8 @@ impl Segment {
         self.time_index
             .file()?
             .sync()
-            .context("sync", self.time_index.path())
+            .context("sync", self.time_index.path())?;
+        self.transactions.sync()
     }
 
     /// Writes the log file's bytes once more, after a sync of it has failed, as well as the disk allows.
@@ -351,6 +381,11 @@ pub(crate) fn log_path(dir: &Path, base_offset: Offset) -> PathBuf {
 /// The name of one of a segment's files: its kind, and what follows that while the file is not in its place.
 pub(crate) fn file_path(dir: &Path, base_offset: Offset, kind: &str, suffix: &str) -> PathBuf {
     dir.join(format!("{:020}.{kind}{suffix}", base_offset.0))
+}
+
+fn no_transactions(disk: &Arc<dyn Disk>, dir: &Path, base_offset: Offset) -> TransactionIndex {
+    let path = file_path(dir, base_offset, transaction_index::EXTENSION, "");
+    TransactionIndex::empty(disk, path)
 }
 
 /// The base offset in the name of a file that belongs to a segment, and the name's extension.

@@ -7,6 +7,7 @@ use crate::index::{OffsetEntry, TimeEntry};
 use crate::offset::Offset;
 use crate::scan::LogBytes;
 use crate::segment::{MaxTimestamp, Segment};
+use crate::transactions::{AbortedTransaction, OpenTransactions};
 use crate::view::PartitionView;
 
 /// Something in a partition's files that is not as it should be.
@@ -27,12 +28,13 @@ impl PartitionView {
     /// `Io` when a file cannot be read. What is read and wrong is a finding.
     pub fn verify(&self) -> Result<Vec<Finding>, LogError> {
         let mut findings = Vec::new();
+        let mut open = OpenTransactions::default();
         for segment in self.segments.iter() {
             let visible = self.visible_bytes(segment);
             let end = segment
                 .sealed()
                 .map_or(self.high_watermark, |sealed| sealed.end_offset);
-            Check::new(segment, visible, end)?.run(&mut findings)?;
+            Check::new(segment, visible, end)?.run(&mut open, &mut findings)?;
         }
         Ok(findings)
     }
@@ -47,6 +49,7 @@ struct Check<'a> {
     due: Option<OffsetEntry>,
     time_index: Vec<TimeEntry>,
     maxima: Vec<MaxTimestamp>,
+    aborted: Vec<AbortedTransaction>,
 }
 
 impl<'a> Check<'a> {
@@ -61,10 +64,15 @@ impl<'a> Check<'a> {
             due,
             time_index: segment.time_index.all()?,
             maxima: Vec::new(),
+            aborted: Vec::new(),
         })
     }
 
-    fn run(mut self, findings: &mut Vec<Finding>) -> Result<(), LogError> {
+    fn run(
+        mut self,
+        open: &mut OpenTransactions,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), LogError> {
         let mut file = LogBytes::new(self.segment.log.as_ref(), &self.segment.path, self.visible);
         let (mut position, mut expected) = (0, self.segment.base_offset);
         while position < self.visible {
@@ -72,6 +80,10 @@ impl<'a> Check<'a> {
                 let last_offset = Offset(header.last_offset());
                 self.check_index(position, last_offset, findings);
                 self.note_maximum(header.max_timestamp, last_offset);
+                let marker = file.marker(position, &header)?;
+                let base_offset = Offset(header.base_offset);
+                self.aborted
+                    .extend(open.apply(&header, marker, base_offset));
                 position += header.total_length() as u64;
                 expected = last_offset.next();
                 continue;
@@ -102,6 +114,30 @@ impl<'a> Check<'a> {
             });
         }
         self.check_time_index(findings);
+        self.check_transactions(findings)
+    }
+
+    /// Each abort marker of a transaction has an entry, and it begins no later than what is left of the transaction.
+    fn check_transactions(&self, findings: &mut Vec<Finding>) -> Result<(), LogError> {
+        let index = &self.segment.transactions;
+        let entries = index.all()?;
+        for aborted in &self.aborted {
+            let is_there = entries.iter().any(|entry| {
+                (entry.producer_id, entry.last_offset) == (aborted.producer_id, aborted.last_offset)
+                    && entry.first_offset <= aborted.first_offset
+            });
+            if !is_there {
+                let detail = format!(
+                    "producer {} aborted what begins at offset {}, and no entry says so",
+                    aborted.producer_id, aborted.first_offset
+                );
+                findings.push(Finding {
+                    path: index.path().to_owned(),
+                    position: 0,
+                    detail,
+                });
+            }
+        }
         Ok(())
     }
 

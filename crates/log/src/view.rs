@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use crate::access::{Access, Stop};
 use crate::cursors::Cursors;
 use crate::epochs::Epochs;
 use crate::error::LogError;
 use crate::offset::{ByteCount, Offset};
 use crate::read_plan::ReadPlan;
 use crate::segment::{MaxTimestamp, Segment};
+use crate::transactions::AbortedTransaction;
 
 /// What a reader wants to be protected from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,11 +75,49 @@ impl PartitionView {
                 end: self.high_watermark,
             });
         }
-        let end = match isolation {
+        Ok(ReadPlan::new(self.clone(), from, isolation, limit))
+    }
+
+    /// The offset that a reader may read up to.
+    pub fn end_for(&self, isolation: Isolation) -> Offset {
+        match isolation {
             Isolation::ReadUncommitted => self.high_watermark,
             Isolation::ReadCommitted => self.last_stable_offset,
-        };
-        Ok(ReadPlan::new(self.clone(), from, end, limit))
+        }
+    }
+
+    /// The aborted transactions that have records or their marker in `from` up to `upto`, the last one excluded, by first offset.
+    /// `upto` is at most the last stable offset. May wait for the device.
+    ///
+    /// There are at most as many as markers in that range and producers with a transaction at its end.
+    ///
+    /// # Errors
+    /// `Io` when the disk fails, `Corrupt` when an index is damaged.
+    pub fn aborted_transactions(
+        &self,
+        from: Offset,
+        upto: Offset,
+    ) -> Result<Vec<AbortedTransaction>, LogError> {
+        self.aborted_with(from, upto, Access::Blocking)
+            .map_err(Stop::into_error)
+    }
+
+    pub(crate) fn aborted_with(
+        &self,
+        from: Offset,
+        upto: Offset,
+        access: Access,
+    ) -> Result<Vec<AbortedTransaction>, Stop> {
+        let mut aborted = Vec::new();
+        for segment in &self.segments[self.segment_of(from)..] {
+            let index = &segment.transactions;
+            if index.entries() > 0 && index.collect(from, upto, access, &mut aborted)? {
+                break;
+            }
+        }
+        // The indexes have them by their markers; clients take them by their beginnings.
+        aborted.sort_unstable_by_key(|transaction| transaction.first_offset);
+        Ok(aborted)
     }
 
     /// The largest epoch up to `epoch` and the offset after its last record (OffsetForLeaderEpoch); `None` if none is known.

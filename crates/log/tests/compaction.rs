@@ -526,3 +526,49 @@ fn a_full_disk_leaves_the_same_table() {
         nth += 1;
     }
 }
+
+#[test]
+fn records_of_aborted_transactions_go_and_the_rest_of_them_is_still_told() {
+    let written = |producer: i64, key: &str, value: &str| {
+        let rows = [(key, Some(value))];
+        keyed_by(NOW, &rows, Compression::None, |builder| {
+            builder.producer(producer, 0, 0).transactional()
+        })
+    };
+    let disk = MemoryDisk::shared();
+    let mut log = open(&disk, &settings()).0;
+    append(
+        &mut log,
+        &[
+            keyed(NOW, &[("a", Some("1"))]),
+            written(7, "a", "aborted"),
+            written(8, "b", "committed"),
+            marker(7, false),
+            marker(8, true),
+            written(9, "a", "aborted, too"),
+            keyed(NOW, &[("c", Some("1"))]),
+        ],
+    );
+    compact(&mut log, NOW);
+    step(&mut log, &[marker(9, false), keyed(NOW, &[("d", Some("1"))])]);
+    let told = |log: &PartitionLog| {
+        let view = log.view();
+        let aborted = view.aborted_transactions(Offset(0), view.last_stable_offset);
+        let aborted = aborted.unwrap().into_iter();
+        aborted.map(|one| one.producer_id).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&log), [7, 9]);
+    log.checkpoint(Vec::new()).unwrap();
+    compact(&mut log, NOW);
+    let left = rows(&log.view());
+    let values: Vec<_> = left.iter().filter_map(|row| row.2.as_deref()).collect();
+    for value in ["1", "committed"] {
+        assert!(values.contains(&value), "{value} is there: {values:?}");
+    }
+    assert!(told(&log).contains(&9) || !values.contains(&"aborted, too"));
+    let before = told(&log);
+    drop(log);
+    let (log, recovery) = open(&disk, &settings());
+    assert!(!recovery.is_alarming());
+    assert_eq!(told(&log), before);
+}

@@ -1,20 +1,21 @@
 //! A log that is written to, crashed and reopened over and over on a disk that loses and tears what was not synced.
 //!
 //! After every start: everything synced is there (`AckedIsDurable`), offsets are dense (`OffsetsAreDense`), nothing is there that
-//! was not written (`NothingInvented`), the replayed state equals the live one (`ReplayEqualsLive`), all files agree. A failing
+//! was not written (`NothingInvented`), the replayed state equals the live one (`ReplayEqualsLive`), the same transactions are open
+//! and aborted (`TransactionsSurvive`), all files agree. A failing
 //! seed fails again: `LOG_SEED=17 cargo test -p thalweg-log --test crash_loop`. `LOG_SEEDS=5000` runs more of them.
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use support::*;
 use thalweg_log::{
-    ByteCount, Disk, Durability, Isolation, LogError, LogSettings, Offset, PartitionLog, Recovery,
-    Replay, SimDisk,
+    AbortedTransaction, ByteCount, Disk, Durability, Isolation, LogError, LogSettings, Offset,
+    PartitionLog, Recovery, Replay, SimDisk,
 };
 
 const SEEDS: u64 = 240;
@@ -56,6 +57,44 @@ impl Dice {
     }
 }
 
+/// What a batch does to transactions.
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    Plain,
+    Write(i64),
+    End(i64, bool),
+}
+
+/// Transactions as a plain reading of the batches tells them.
+#[derive(Default)]
+struct Transactions {
+    first_open: Option<i64>,
+    /// Producer, first offset, offset of the marker.
+    aborted: Vec<(i64, i64, i64)>,
+}
+
+impl Transactions {
+    fn of<'a>(history: impl Iterator<Item = (&'a i64, &'a Deed)>) -> Transactions {
+        let mut open = BTreeMap::new();
+        let mut transactions = Transactions::default();
+        for (base, deed) in history {
+            match deed {
+                Deed::Plain => {}
+                Deed::Write(producer) => {
+                    open.entry(*producer).or_insert(*base);
+                }
+                Deed::End(producer, is_commit) => {
+                    if let Some(first) = open.remove(producer).filter(|_| !is_commit) {
+                        transactions.aborted.push((*producer, first, *base));
+                    }
+                }
+            }
+        }
+        transactions.first_open = open.into_values().min();
+        transactions
+    }
+}
+
 /// A machine with one log, and what an outside observer knows of it.
 struct Machine {
     dice: Dice,
@@ -64,6 +103,9 @@ struct Machine {
     settings: LogSettings,
     /// Base offset → last offset and the bytes that the log must not change, of every batch that may be there.
     written: BTreeMap<i64, (i64, Vec<u8>)>,
+    /// What each batch does to transactions, deleted ones too.
+    history: BTreeMap<i64, Deed>,
+    is_history_lost: bool,
     /// The end of what was synced: all of it must survive.
     synced_end: i64,
     log_start: i64,
@@ -99,6 +141,8 @@ impl Machine {
             shared,
             settings,
             written: BTreeMap::new(),
+            history: BTreeMap::new(),
+            is_history_lost: false,
             synced_end: 0,
             log_start: 0,
             marks: 0,
@@ -147,6 +191,14 @@ impl Machine {
         let end = log.end_offset().0;
         self.written.retain(|base, _| survivors.contains(base));
         let log_start = log.log_start().0;
+        // Without `sync`, what was lost before the first segment that a power cut has left cannot be known from outside.
+        let mut unknown = self
+            .history
+            .range(self.synced_end.min(log_start)..log_start);
+        self.is_history_lost |= unknown.next().is_some();
+        self.history
+            .retain(|base, _| *base < log_start || survivors.contains(base));
+        self.check_transactions(&log);
         let live: Vec<i64> = survivors
             .into_iter()
             .filter(|base| *base >= log_start)
@@ -170,7 +222,7 @@ impl Machine {
         let mut state = Vec::new();
         let mut replay = |event: Replay<'_>| match event {
             Replay::Snapshot(bytes) => state = decode_state(bytes),
-            Replay::Batch(header) => state.push(header.base_offset),
+            Replay::Batch(header) | Replay::Marker(header, _) => state.push(header.base_offset),
         };
         let settings = self.settings.clone();
         let (log, recovery) = PartitionLog::open(
@@ -232,14 +284,18 @@ impl Machine {
     fn live(&mut self, mut log: PartitionLog, mut state: Vec<i64>) -> Result<(), LogError> {
         for _ in 0..self.dice.roll(1..25) {
             self.clock += self.dice.roll(0..100) as i64;
-            self.append(&mut log, &mut state);
+            let has_marker = self.append(&mut log, &mut state);
             log.write()?;
-            if self.settings.durability == Durability::Os {
+            // Markers are synced whatever the durability of their topic.
+            if self.settings.durability == Durability::Os && !has_marker {
                 log.publish(log.end_offset());
-            } else if self.dice.chance(90) {
+            } else if has_marker || self.dice.chance(90) {
                 self.sync(&mut log)?;
             }
             self.read_somewhere(&log);
+            if log.high_watermark() == log.end_offset() {
+                self.check_transactions(&log);
+            }
             self.maintain(&mut log, &state)?;
         }
         if self.dice.chance(15) {
@@ -250,7 +306,9 @@ impl Machine {
         Ok(())
     }
 
-    fn append(&mut self, log: &mut PartitionLog, state: &mut Vec<i64>) {
+    /// Tells whether a transaction was ended.
+    fn append(&mut self, log: &mut PartitionLog, state: &mut Vec<i64>) -> bool {
+        let mut has_marker = false;
         for _ in 0..self.dice.roll(1..6) {
             let size = if self.dice.chance(5) {
                 self.dice.roll(3_000..12_000)
@@ -258,15 +316,84 @@ impl Machine {
                 self.dice.roll(1..900)
             };
             let count = self.dice.roll(1..4);
-            let batch = batch_at(self.clock, self.marks, count as usize, size as usize);
+            let (batch, deed) = match self.dice.roll(0..100) {
+                0..60 => {
+                    let batch = batch_at(self.clock, self.marks, count as usize, size as usize);
+                    (batch, Deed::Plain)
+                }
+                60..85 => {
+                    let producer = self.dice.roll(1..6) as i64;
+                    (
+                        transactional(producer, size as usize),
+                        Deed::Write(producer),
+                    )
+                }
+                roll => {
+                    let producer = self.dice.roll(1..6) as i64;
+                    let is_commit = roll < 90;
+                    (marker(producer, is_commit), Deed::End(producer, is_commit))
+                }
+            };
+            let count = u64::try_from(batch.header().record_count).unwrap();
             self.marks += count;
             let appended = log.append(&batch, self.clock);
             assert_eq!(appended.base_offset, log.end_offset() + -(count as i64));
+            has_marker |= matches!(deed, Deed::End(..));
+            self.history.insert(appended.base_offset.0, deed);
             self.written.insert(
                 appended.base_offset.0,
                 (appended.last_offset.0, batch.bytes()[16..].to_vec()),
             );
             state.push(appended.base_offset.0);
+        }
+        has_marker
+    }
+
+    /// The log knows of each transaction at least what is left of it, and at most all that it ever was.
+    fn check_transactions(&self, log: &PartitionLog) {
+        if self.is_history_lost {
+            return;
+        }
+        let view = log.view();
+        let (start, end) = (view.log_start.0, view.high_watermark.0);
+        let ever = Transactions::of(self.history.range(..end));
+        let left = Transactions::of(self.history.range(start..end));
+        let stable = |first: Option<i64>| first.map_or(end, |first| first.clamp(start, end));
+        let found = view.last_stable_offset.0;
+        assert!(
+            (stable(ever.first_open)..=stable(left.first_open)).contains(&found),
+            "TransactionsSurvive: last stable offset {found} of {:?}, {:?} since {start}",
+            ever.first_open,
+            left.first_open
+        );
+        let aborted = view
+            .aborted_transactions(view.log_start, view.last_stable_offset)
+            .unwrap();
+        assert!(aborted.is_sorted_by_key(|transaction| transaction.first_offset));
+        let of = |transactions: &[(i64, i64, i64)], aborted: &AbortedTransaction| {
+            let last = aborted.last_offset.0;
+            let found = transactions.iter().find(|(_, _, end)| *end == last);
+            found.map(|(producer, first, _)| (*producer, *first))
+        };
+        for transaction in &aborted {
+            let (producer, first) = (transaction.producer_id, transaction.first_offset.0);
+            let (ever, left) = (
+                of(&ever.aborted, transaction),
+                of(&left.aborted, transaction),
+            );
+            let known = [ever, left]
+                .into_iter()
+                .flatten()
+                .all(|known| known.0 == producer);
+            assert!(known && ever.is_some_and(|ever| ever.1 <= first));
+            assert!(left.is_none_or(|left| first <= left.1));
+        }
+        let told: BTreeSet<i64> = aborted.iter().map(|one| one.last_offset.0).collect();
+        for (producer, first, last) in left.aborted.iter().filter(|one| one.1 < found) {
+            assert!(
+                told.contains(last),
+                "TransactionsSurvive: what {producer} aborted from {first} to {last} is not told"
+            );
         }
     }
 
@@ -312,12 +439,20 @@ impl Machine {
         }
     }
 
+    fn checkpoint(&mut self, log: &mut PartitionLog, state: &[i64]) -> Result<(), LogError> {
+        log.checkpoint(encode_state(state))?;
+        self.synced_end = log.end_offset().0;
+        Ok(())
+    }
+
     fn maintain(&mut self, log: &mut PartitionLog, state: &[i64]) -> Result<(), LogError> {
         if self.dice.chance(10) {
-            log.checkpoint(encode_state(state))?;
-            self.synced_end = log.end_offset().0;
+            self.checkpoint(log, state)?;
         }
         if self.dice.chance(10) {
+            if log.outruns_checkpoint(log.retention_point(self.clock)) {
+                self.checkpoint(log, state)?;
+            }
             let deleted = log.apply_retention(self.clock)?;
             assert!(
                 deleted
@@ -330,7 +465,11 @@ impl Machine {
             let before = self
                 .dice
                 .roll(log.log_start().0 as u64..log.high_watermark().0 as u64 + 1);
-            log.delete_records(Offset(before as i64))?;
+            let before = Offset(before as i64);
+            if log.outruns_checkpoint(before) {
+                self.checkpoint(log, state)?;
+            }
+            log.delete_records(before)?;
             self.log_start = log.log_start().0;
         }
         Ok(())

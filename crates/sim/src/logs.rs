@@ -347,7 +347,7 @@ impl World {
             Replay::Snapshot(snapshot) => {
                 producers = Producers::restore(snapshot).expect("a snapshot is as it was written");
             }
-            Replay::Batch(header) => {
+            Replay::Batch(header) | Replay::Marker(header, _) => {
                 number += 1;
                 if !forgets || number % 3 != 0 {
                     producers.apply(header, Millis(0));

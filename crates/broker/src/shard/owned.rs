@@ -73,7 +73,9 @@ impl OwnedPartition {
                     tracing::error!(%error, "the producers' state of a partition is lost")
                 }
             },
-            Replay::Batch(header) => producers.apply(header, Millis(now_ms)),
+            Replay::Batch(header) | Replay::Marker(header, _) => {
+                producers.apply(header, Millis(now_ms))
+            }
         };
         let (mut log, recovery) = PartitionLog::open(
             Arc::clone(disk),
@@ -202,6 +204,18 @@ impl OwnedPartition {
     /// The offset after the last record that was appended.
     pub fn end(&self) -> Offset {
         self.log.end_offset()
+    }
+
+    /// Makes a checkpoint before the log start moves to `before`, if batches would go that none covers: after a crash nobody
+    /// replays them, and the producers that wrote them would be forgotten.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn cover(&mut self, before: Offset) -> Result<(), LogError> {
+        if !self.log.outruns_checkpoint(before) {
+            return Ok(());
+        }
+        self.log.checkpoint(self.producers.snapshot())
     }
 
     /// Begins a checkpoint of everything written; the job does the waiting.

@@ -372,9 +372,10 @@ impl Shard {
                 partition: format!("{partition:?}"),
                 source,
             };
-            let deleted = owned
-                .log
-                .delete_records(log::Offset(before))
+            let before = log::Offset(before);
+            let covered = owned.cover(before);
+            let deleted = covered
+                .and_then(|()| owned.log.delete_records(before))
                 .map_err(failed)?;
             remains.extend(deleted.into_iter().map(|segment| segment.remains));
         }
@@ -386,7 +387,8 @@ impl Shard {
             if now_ms >= owned.retention_at_ms {
                 owned.retention_at_ms = now_ms + RETENTION_INTERVAL_MS;
                 owned.producers.expire(Millis(now_ms));
-                let deleted = owned.log.apply_retention(now_ms);
+                let covered = owned.cover(owned.log.retention_point(now_ms));
+                let deleted = covered.and_then(|()| owned.log.apply_retention(now_ms));
                 let deleted = deleted.map_err(|source| write_failed(&owned.shared, source))?;
                 if !deleted.is_empty() {
                     tracing::info!(partition = ?owned.shared, segments = deleted.len(), "retention deleted segments");

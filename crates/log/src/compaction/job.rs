@@ -11,7 +11,7 @@ use super::filter::{Filter, ProducerEnds, RecordCounts, Verdict};
 use super::offset_map::OffsetMap;
 use super::reader::BatchReader;
 use super::swap::Directory;
-use super::transactions::{AbortedTransaction, Fates};
+use super::transactions::Fates;
 use super::writer::CleanedSegment;
 use super::{CompactionSettings, Pace};
 use crate::access::{Access, Stop};
@@ -22,6 +22,8 @@ use crate::offset::{ByteCount, Offset};
 use crate::remains::Remains;
 use crate::segment::{Sealed, Segment};
 use crate::settings::LogSettings;
+use crate::transactions::AbortedTransaction;
+use crate::view::PartitionView;
 use crate::walk::find_batch;
 
 /// A batch that decompresses to more than this has no keys in the map; it is kept as it is, too.
@@ -50,7 +52,8 @@ pub struct CompactionJob {
     pub(super) upto: Offset,
     pub(super) now_ms: i64,
     pub(super) producers: ProducerEnds,
-    pub(super) aborted: Vec<AbortedTransaction>,
+    /// As of the beginning: its last stable offset does not lie before `upto`.
+    pub(super) view: PartitionView,
 }
 
 /// Segments that have been replaced by one on the disk; the owner applies it.
@@ -103,7 +106,10 @@ impl CompactionJob {
         on_swap: &mut dyn FnMut(SwappedSegments),
     ) -> Result<FinishedCompaction, LogError> {
         let mut report = CompactionReport::default();
-        let map = self.build_map(buffer, &mut pace, &mut report)?;
+        let aborted = self
+            .view
+            .aborted_transactions(self.view.log_start, self.upto)?;
+        let map = self.build_map(buffer, &aborted, &mut pace, &mut report)?;
         let end = map.latest().next();
         self.file.lock().forget_before(self.upto)?;
         let mut filter = Filter {
@@ -112,7 +118,7 @@ impl CompactionJob {
             delete_retention_ms: i64::try_from(self.rules.delete_retention.as_millis())
                 .unwrap_or(i64::MAX),
             producers: &self.producers,
-            fates: Fates::new(self.aborted.clone()),
+            fates: Fates::new(aborted),
             counts: RecordCounts::default(),
         };
         for group in self.groups(end) {
@@ -132,12 +138,13 @@ impl CompactionJob {
     fn build_map(
         &self,
         buffer: CompactionBuffer,
+        aborted: &[AbortedTransaction],
         pace: &mut Pace<'_>,
         report: &mut CompactionReport,
     ) -> Result<OffsetMap, LogError> {
         let records = (self.upto - self.from).max(0).unsigned_abs();
         let mut map = OffsetMap::new(buffer.memory, buffer.load, records);
-        let mut fates = Fates::new(self.aborted.clone());
+        let mut fates = Fates::new(aborted.to_vec());
         for segment in &self.segments {
             let sealed = segment.sealed().expect("what is compacted is sealed");
             if sealed.end_offset <= self.from {
@@ -268,7 +275,8 @@ impl CompactionJob {
         let finished = cleaned.finish(&aborted, pace)?;
         report.kept_bytes += ByteCount(finished.progress.position);
         let deleted = directory.swap(base, group)?;
-        let segment = Segment::open(&self.disk, &self.dir, base, finished.entries)?;
+        let mut segment = Segment::open(&self.disk, &self.dir, base, finished.entries)?;
+        segment.take_transactions(&self.disk, finished.transactions)?;
         segment.set_sealed(Sealed {
             size: finished.progress.position,
             end_offset: group[group.len() - 1]

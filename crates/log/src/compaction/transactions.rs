@@ -8,15 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use wire::records::{BatchHeader, EndTransactionMarker};
 
 use crate::offset::Offset;
-
-/// TEMPORARY
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AbortedTransaction {
-    pub producer_id: i64,
-    pub first_offset: Offset,
-    pub last_offset: Offset,
-    pub last_stable_offset: Offset,
-}
+use crate::transactions::AbortedTransaction;
 
 /// The transactions that are open at the batch that was seen last.
 #[derive(Debug, Default)]

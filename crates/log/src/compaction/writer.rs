@@ -8,13 +8,14 @@ use wire::records::BatchHeader;
 
 use super::Pace;
 use super::swap::CLEANED;
-use super::transactions::AbortedTransaction;
 use crate::batch::Glance;
 use crate::disk::Disk;
 use crate::error::{Context, LogError};
 use crate::index::FLUSH_ENTRIES;
 use crate::offset::{ByteCount, Offset};
 use crate::segment::{Progress, Segment};
+use crate::transaction_index::Claim;
+use crate::transactions::AbortedTransaction;
 
 /// Written at a time.
 const WRITE_BYTES: usize = 1 << 20;
@@ -94,7 +95,7 @@ impl CleanedSegment {
         pace: &mut Pace<'_>,
     ) -> Result<FinishedSegment, LogError> {
         self.write(pace)?;
-        let _ = aborted;
+        self.segment.transactions.append(aborted)?;
         self.segment
             .seal(&self.progress, self.segment.base_offset)?;
         self.segment
@@ -105,6 +106,7 @@ impl CleanedSegment {
         Ok(FinishedSegment {
             progress: self.progress,
             entries: (self.segment.index.count(), self.segment.time_index.count()),
+            transactions: self.segment.transactions.claim(),
         })
     }
 }
@@ -113,4 +115,5 @@ impl CleanedSegment {
 pub(super) struct FinishedSegment {
     pub(super) progress: Progress,
     pub(super) entries: (u32, u32),
+    pub(super) transactions: Claim,
 }

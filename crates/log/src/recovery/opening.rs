@@ -15,6 +15,8 @@ use crate::remains::DELETED;
 use crate::scan::Tail;
 use crate::segment::{CorruptRange, Progress, Segment, log_path, parse_name};
 use crate::settings::{Durability, LogSettings};
+use crate::transaction_index;
+use crate::transactions::OpenTransactions;
 
 /// The work of opening, step by step.
 pub(super) struct Opening {
@@ -43,6 +45,10 @@ pub(super) struct Opening {
     pub(super) have_epochs_changed: bool,
     /// The segment in which the checkpoint in force lies; -1 for none.
     pub(super) checkpointed_segment: Offset,
+    /// Those that are open behind the last batch that was looked at.
+    pub(super) transactions: OpenTransactions,
+    /// Whether a transaction index was not as the checkpoint says.
+    pub(super) are_transactions_rebuilt: bool,
     pub(super) recovery: Recovery,
 }
 
@@ -83,6 +89,8 @@ impl Opening {
             rebuilt: Vec::new(),
             epochs: Epochs::default(),
             have_epochs_changed: false,
+            transactions: OpenTransactions::default(),
+            are_transactions_rebuilt: false,
             checkpointed_segment: Offset(-1),
             recovery: Recovery {
                 removed_files,
@@ -97,7 +105,8 @@ impl Opening {
     fn remove_leftovers(&mut self) -> Result<(), LogError> {
         for name in std::mem::take(&mut self.names) {
             let is_orphan = parse_name(&name).is_some_and(|(base, kind)| {
-                matches!(kind, "index" | "timeindex") && !self.bases.contains(&base)
+                matches!(kind, "index" | "timeindex" | transaction_index::EXTENSION)
+                    && !self.bases.contains(&base)
             });
             if name.ends_with(DELETED) || name.ends_with(".tmp") || is_orphan {
                 self.remove(&self.dir.join(&name))?;
@@ -350,6 +359,7 @@ impl Opening {
         self.report_damage();
         let is_unchanged = self.scanned.is_empty()
             && self.reindexed.is_empty()
+            && !self.are_transactions_rebuilt
             && self.recovery.truncated_bytes == 0;
         // A cut is synced whatever the durability: else a power cut may bring back what was cut, under what is written there next.
         let has_cut = self.recovery.truncated_bytes > 0;
@@ -382,6 +392,7 @@ impl Opening {
             log_start,
             next_offset: self.next_offset,
             epochs: self.epochs,
+            transactions: self.transactions,
             scanned_bytes: self.recovery.scanned_bytes,
             checkpointed_end: if is_unchanged {
                 self.next_offset

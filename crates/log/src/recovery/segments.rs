@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use wire::records::BatchHeader;
-
 use super::Replay;
 use super::opening::Opening;
 use crate::access::{Access, Stop};
@@ -47,6 +45,7 @@ impl Opening {
                         offset: base + i64::from(last.relative_offset),
                     });
                 segment.corrupt = known;
+                self.take_transaction_index(&mut segment, checkpoint)?;
                 self.progress = Progress {
                     position: size,
                     max,
@@ -57,7 +56,7 @@ impl Opening {
                 return Ok(());
             }
         }
-        self.rebuild_segment(base, None, end_offset)
+        self.rebuild_segment(base, checkpoint, None, end_offset)
     }
 
     /// How many entries an index file has; `None` when it is missing or has a part of one.
@@ -116,13 +115,15 @@ impl Opening {
             )? {
                 let known = checkpoint.corrupt.iter().filter(|(of, _)| *of == base);
                 segment.corrupt = known.map(|(_, range)| *range).collect();
+                self.take_transaction_index(&mut segment, checkpoint)?;
                 self.progress = checkpoint.progress;
                 self.next_offset = checkpoint.next_offset;
                 self.segments.push(segment);
                 return self.scan_rest(replay);
             }
         }
-        self.rebuild_segment(base, Some(checkpoint), checkpoint.next_offset)?;
+        let upto = Some(checkpoint.progress.position);
+        self.rebuild_segment(base, checkpoint, upto, checkpoint.next_offset)?;
         self.scan_rest(replay)
     }
 
@@ -148,24 +149,23 @@ impl Opening {
         Ok(length >= u64::from(wanted) * E::LENGTH as u64)
     }
 
-    /// Makes the indexes of a segment anew by reading it, up to the checkpoint if that lies in it. Damage found on the way is set aside.
+    /// Makes the indexes of a segment anew by reading it, `upto` the checkpoint if that lies in it. Damage found on the way is set aside.
     fn rebuild_segment(
         &mut self,
         base: Offset,
-        checkpoint: Option<&Checkpoint>,
+        checkpoint: &Checkpoint,
+        upto: Option<u64>,
         end_offset: Offset,
     ) -> Result<(), LogError> {
-        let segment = Segment::open_unindexed(&self.disk, &self.dir, base)?;
+        let mut segment = Segment::open_unindexed(&self.disk, &self.dir, base)?;
+        self.take_transaction_index(&mut segment, checkpoint)?;
         let size = segment.log.len().context("measure", &segment.path)?;
         self.recovery.rebuilt_indexes += 1;
         self.rebuilt.push(self.segments.len());
         self.segments.push(segment);
         self.progress = Progress::START;
         self.next_offset = base;
-        self.scan_upto(
-            checkpoint.map_or(size, |checkpoint| checkpoint.progress.position),
-            &mut |_| {},
-        )?;
+        self.scan_upto(upto.unwrap_or(size), None)?;
         if let Some(tail) = self.tail.take() {
             self.set_aside(tail, end_offset);
         }
@@ -180,6 +180,7 @@ impl Opening {
         replay: &mut dyn FnMut(Replay<'_>),
     ) -> Result<(), LogError> {
         let segment = Segment::open_unindexed(&self.disk, &self.dir, base)?;
+        segment.transactions.remove_file()?;
         self.segments.push(segment);
         self.progress = Progress::START;
         self.next_offset = base;
@@ -189,14 +190,14 @@ impl Opening {
     fn scan_rest(&mut self, replay: &mut dyn FnMut(Replay<'_>)) -> Result<(), LogError> {
         let segment = self.segments.last().expect("the segment was just opened");
         let size = segment.log.len().context("measure", &segment.path)?;
-        self.scan_upto(size, &mut |header| replay(Replay::Batch(header)))
+        self.scan_upto(size, Some(replay))
     }
 
-    /// Scans the last opened segment from where it stands.
+    /// Scans the last opened segment from where it stands. Without `replay` its batches are known but for their places.
     fn scan_upto(
         &mut self,
         upto: u64,
-        on_batch: &mut dyn FnMut(&BatchHeader),
+        mut replay: Option<&mut dyn FnMut(Replay<'_>)>,
     ) -> Result<(), LogError> {
         let from = self.progress;
         if from.position >= upto {
@@ -211,9 +212,20 @@ impl Opening {
             interval: self.settings.index_interval_bytes,
         };
         let (epochs, have_epochs_changed) = (&mut self.epochs, &mut self.have_epochs_changed);
-        let scanned = scan::scan(segment, range, &mut |header| {
+        let transactions = &mut self.transactions;
+        let index = &segment.transactions;
+        let scanned = scan::scan(segment, range, &mut |header, marker| {
             *have_epochs_changed |= epochs.begin(header.leader_epoch, Offset(header.base_offset));
-            on_batch(header);
+            let Some(replay) = &mut replay else {
+                return Ok(());
+            };
+            let aborted = transactions.apply(header, marker, Offset(header.base_offset));
+            index.append(aborted.as_slice())?;
+            replay(match marker {
+                Some(marker) => Replay::Marker(header, marker),
+                None => Replay::Batch(header),
+            });
+            Ok(())
         })?;
         let Scanned {
             progress,

@@ -9,7 +9,8 @@ use thalweg_log::{
     ByteCount, Disk, Isolation, LogSettings, Offset, PartitionLog, PartitionView, Recovery, Replay,
 };
 use wire::records::{
-    BatchBuilder, BatchHeader, CheckedBatch, Compression, RecordIter, decompress, scan_batches,
+    BatchBuilder, BatchHeader, CheckedBatch, Compression, EndTransactionMarker, RecordIter,
+    decompress, scan_batches,
 };
 
 pub const DIR: &str = "data/orders-0";
@@ -38,6 +39,26 @@ pub fn batch(mark: u64, count: usize, size: usize) -> CheckedBatch {
     batch_at(NOW + mark as i64, mark, count, size)
 }
 
+/// A record of a producer's transaction.
+pub fn transactional(producer_id: i64, size: usize) -> CheckedBatch {
+    let mut builder = BatchBuilder::new(NOW)
+        .producer(producer_id, 0, 0)
+        .transactional();
+    builder.push(NOW, None, Some(&pattern(producer_id as u64, size)), &[]);
+    CheckedBatch::check(builder.build(Compression::None), usize::MAX)
+        .expect("a built batch is good")
+}
+
+/// The end of a producer's transaction.
+pub fn marker(producer_id: i64, is_commit: bool) -> CheckedBatch {
+    let marker = EndTransactionMarker {
+        is_commit,
+        coordinator_epoch: 0,
+    };
+    CheckedBatch::check(marker.batch(producer_id, 0, NOW), usize::MAX)
+        .expect("a built batch is good")
+}
+
 /// Bytes that are not zero, and different for each mark.
 pub fn pattern(mark: u64, size: usize) -> Vec<u8> {
     let mut state = mark.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
@@ -64,7 +85,7 @@ pub fn open_replaying(
     let (mut snapshot, mut batches) = (Vec::new(), Vec::new());
     let mut replay = |event: Replay<'_>| match event {
         Replay::Snapshot(bytes) => snapshot = bytes.to_vec(),
-        Replay::Batch(header) => batches.push(header.base_offset),
+        Replay::Batch(header) | Replay::Marker(header, _) => batches.push(header.base_offset),
     };
     let (log, recovery) =
         PartitionLog::open(Arc::clone(disk), DIR, settings.clone(), NOW, &mut replay)
