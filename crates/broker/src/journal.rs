@@ -173,6 +173,8 @@ impl Journal {
         let size = self.log.size_bytes().0;
         self.append(entries, now_ms)?;
         self.rewritten_bytes = self.log.size_bytes().0.saturating_sub(size);
+        // What the deleted batches said of transactions is in the checkpoint.
+        self.log.checkpoint(Vec::new())?;
         drop(self.log.delete_records(start)?);
         self.log.publish(self.log.end_offset());
         Ok(())
