@@ -550,7 +550,10 @@ fn records_of_aborted_transactions_go_and_the_rest_of_them_is_still_told() {
         ],
     );
     compact(&mut log, NOW);
-    step(&mut log, &[marker(9, false), keyed(NOW, &[("d", Some("1"))])]);
+    step(
+        &mut log,
+        &[marker(9, false), keyed(NOW, &[("d", Some("1"))])],
+    );
     let told = |log: &PartitionLog| {
         let view = log.view();
         let aborted = view.aborted_transactions(Offset(0), view.last_stable_offset);

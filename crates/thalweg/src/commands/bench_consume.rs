@@ -6,7 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use client::offsets::OffsetQuery;
-use client::{Cluster, Event, Position};
+use client::topics::Topic;
+use client::{Admin, Cluster, Event, Position};
 
 use super::bench::{PropertyArgs, Report, TopicArgs};
 use crate::cli::Context;
@@ -48,25 +49,7 @@ struct Shared {
 pub async fn run(context: &Context, args: &Args) -> Result<(), CommandError> {
     let mut admin = context.cluster().admin().await?;
     let topic = admin.topic(&args.topic.topic).await?;
-    let starts = admin
-        .list_offsets(std::slice::from_ref(&topic), OffsetQuery::Earliest)
-        .await?;
-    let ends = admin
-        .list_offsets(std::slice::from_ref(&topic), OffsetQuery::Latest)
-        .await?;
-    let positions: Vec<Position> = topic
-        .partitions
-        .iter()
-        .map(|partition| Position {
-            partition: partition.index,
-            offset: starts
-                .get(&(topic.name.clone(), partition.index))
-                .copied()
-                .unwrap_or(0),
-        })
-        .collect();
-    let there = ends.values().sum::<i64>() - starts.values().sum::<i64>();
-    let there = u64::try_from(there).unwrap_or(0);
+    let (positions, there) = contents(&mut admin, &topic).await?;
     let shared = Shared {
         first: OnceLock::new(),
         wanted: args.records.unwrap_or(there).min(there),
@@ -118,6 +101,29 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), CommandError> {
         latency_ms: None,
     };
     report.print(context)
+}
+
+/// Where each partition begins, and how many offsets the topic holds.
+async fn contents(admin: &mut Admin, topic: &Topic) -> Result<(Vec<Position>, u64), CommandError> {
+    let starts = admin
+        .list_offsets(std::slice::from_ref(topic), OffsetQuery::Earliest)
+        .await?;
+    let ends = admin
+        .list_offsets(std::slice::from_ref(topic), OffsetQuery::Latest)
+        .await?;
+    let positions = topic
+        .partitions
+        .iter()
+        .map(|partition| Position {
+            partition: partition.index,
+            offset: starts
+                .get(&(topic.name.clone(), partition.index))
+                .copied()
+                .unwrap_or(0),
+        })
+        .collect();
+    let there = ends.values().sum::<i64>() - starts.values().sum::<i64>();
+    Ok((positions, u64::try_from(there).unwrap_or(0)))
 }
 
 fn consume(
