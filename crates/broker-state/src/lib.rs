@@ -11,3 +11,4 @@ pub mod refusal;
 pub mod share_partitions;
 pub mod step;
 pub mod topics;
+pub mod transactions;
