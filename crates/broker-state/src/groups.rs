@@ -26,6 +26,7 @@ mod reply;
 mod settings;
 mod share;
 mod topics;
+mod transactions;
 
 use std::collections::HashMap;
 
@@ -63,6 +64,7 @@ pub use share::{
     ShareMember, ShareRefusal, ShareReply, ShareState, ToInitialize,
 };
 pub use topics::{TopicImage, TopicsImage};
+pub use transactions::{PendingOffset, PendingOffsets, TransactionChange};
 
 /// What a step of the groups asks of the runner.
 pub type GroupEffects = Effects<Record, Reply>;
@@ -192,7 +194,24 @@ impl Groups {
                 effects.reply(request, Reply::Heartbeat(error));
             }
             Command::Leave(leave) => self.leave(now, request, leave, effects),
-            Command::CommitOffsets(commit) => self.commit_offsets(now, request, commit, effects),
+            Command::CommitOffsets(commit) => {
+                self.commit_offsets(now, request, commit, None, effects);
+            }
+            Command::CommitOffsetsInTransaction { producer, commit } => {
+                self.commit_offsets(now, request, commit, Some(producer), effects);
+            }
+            Command::EndTransaction {
+                producer,
+                coordinator_epoch,
+                is_commit,
+            } => {
+                let end = TransactionChange::End {
+                    producer,
+                    coordinator_epoch,
+                    is_commit,
+                };
+                self.end_transaction(now, request, end, effects);
+            }
             Command::FetchOffsets(fetch) => {
                 effects.reply(request, Reply::FetchOffsets(self.fetch_offsets(&fetch)))
             }

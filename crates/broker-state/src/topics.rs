@@ -20,6 +20,7 @@ mod resources;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -212,6 +213,9 @@ impl Cluster {
             Command::InitProducerId { current } => {
                 Reply::ProducerIdInitialized(self.init_producer_id(current, effects))
             }
+            Command::ReserveProducerIds => {
+                Reply::ProducerIdsReserved(self.reserve_producer_ids(effects))
+            }
             Command::RaiseLeaderEpochs => {
                 self.commit(MetadataRecord::LeaderEpochsRaised, effects);
                 Reply::LeaderEpochsRaised
@@ -235,13 +239,20 @@ impl Cluster {
         if let Some(identity) = self.producer_ids.take() {
             return Ok(identity);
         }
-        let block = self.producer_ids.next_block()?;
-        self.commit(
-            MetadataRecord::ProducerIdsReserved { next: block.end },
-            effects,
-        );
+        let block = self.reserve_producer_ids(effects)?;
         self.producer_ids.open(block);
         Ok(self.producer_ids.take().expect("a new block has ids"))
+    }
+
+    /// Ids that nobody else is given, also after a restart.
+    fn reserve_producer_ids(
+        &mut self,
+        effects: &mut Effects<MetadataRecord, Reply>,
+    ) -> Result<Range<i64>, Refusal> {
+        let block = self.producer_ids.next_block()?;
+        let next = block.end;
+        self.commit(MetadataRecord::ProducerIdsReserved { next }, effects);
+        Ok(block)
     }
 
     /// Applies a record that a decision led to, and asks for it to be made durable.

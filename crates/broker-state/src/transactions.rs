@@ -266,6 +266,11 @@ impl Transactions {
         self.settings = settings;
     }
 
+    /// Takes in the finalized level of `transaction.version`.
+    pub fn set_version(&mut self, version: i16) {
+        self.settings.version = version;
+    }
+
     /// Changes the durable state, here and in the log.
     fn write(&mut self, id: &TransactionalId, transaction: Transaction, step: &mut Step<'_>) {
         let id = id.clone();

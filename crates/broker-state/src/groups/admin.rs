@@ -6,7 +6,7 @@ use wire::ErrorCode;
 
 use super::admission::check_group_id;
 use super::command::ListFilter;
-use super::ids::{GroupId, TopicName};
+use super::ids::GroupId;
 use super::live::LiveGroup;
 use super::offsets::tombstone;
 use super::reply::{
@@ -139,11 +139,7 @@ impl Groups {
         self.live.remove(id);
         self.deadlines.set(id, None);
         if let Some(group) = self.durable.get(id.as_str()) {
-            let offsets = group.offsets.iter();
-            let offsets = offsets.flat_map(|(topic, partitions)| {
-                partitions.keys().map(move |p| (topic.clone(), *p))
-            });
-            let offsets: Vec<(TopicName, i32)> = offsets.collect();
+            let offsets = group.partitions_with_offsets();
             let itself = group.tombstones(id);
             let mut step = self.step(now, effects);
             for (topic, partition) in offsets {

@@ -10,6 +10,7 @@ use wire::Uuid;
 use super::consumer::Partitions;
 use super::ids::{Generation, GroupId, InstanceId, MemberId, SharedBytes, TopicName};
 use super::share::ShareCommand;
+use crate::producer_ids::ProducerIdentity;
 
 /// One request to the groups; each is answered exactly once, at once or when a rebalance has moved on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,18 @@ pub enum Command {
     Heartbeat(Heartbeat),
     Leave(LeaveGroup),
     CommitOffsets(CommitOffsets),
+    /// TxnOffsetCommit: what is committed counts from the end of the producer's transaction on. The transaction
+    /// coordinator has verified the producer, and hands on its commits before their end.
+    CommitOffsetsInTransaction {
+        producer: ProducerIdentity,
+        commit: CommitOffsets,
+    },
+    /// The end of a producer's transaction.
+    EndTransaction {
+        producer: ProducerIdentity,
+        coordinator_epoch: i32,
+        is_commit: bool,
+    },
     FetchOffsets(FetchOffsets),
     DeleteOffsets(DeleteOffsets),
     Describe(Vec<GroupId>),
@@ -137,6 +150,8 @@ pub struct FetchOffsets {
     pub member_id: Option<MemberId>,
     pub member_epoch: i32,
     pub topics: Option<Vec<FetchTopic>>,
+    /// Where a transaction may still change the offset, the answer is UNSTABLE_OFFSET_COMMIT.
+    pub require_stable: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

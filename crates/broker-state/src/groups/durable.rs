@@ -8,11 +8,13 @@ use super::consumer::{ConsumerChange, ConsumerState};
 use super::ids::{GroupId, TopicName};
 use super::records::{CommittedOffset, GroupMetadata, Record};
 use super::share::{ShareChange, ShareState};
+use super::transactions::{OpenTransactions, PendingOffsets};
 
 /// The durable state of all groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DurableGroups {
-    groups: BTreeMap<GroupId, DurableGroup>,
+    pub(super) groups: BTreeMap<GroupId, DurableGroup>,
+    pub(super) open_transactions: OpenTransactions,
 }
 
 /// The durable state of one group: metadata once a classic generation was recorded, offsets by topic and partition.
@@ -24,6 +26,8 @@ pub struct DurableGroup {
     /// What a share group (KIP-932) is; never beside one of the others.
     pub share: Option<ShareState>,
     pub offsets: BTreeMap<TopicName, BTreeMap<i32, CommittedOffset>>,
+    /// Offsets that wait for the end of their transactions.
+    pub pending: PendingOffsets,
 }
 
 impl DurableGroup {
@@ -50,7 +54,7 @@ impl DurableGroup {
     fn is_nothing(&self) -> bool {
         let has_protocol =
             self.metadata.is_some() || self.consumer.is_some() || self.share.is_some();
-        !has_protocol && self.offsets.is_empty()
+        !has_protocol && self.offsets.is_empty() && self.pending.is_empty()
     }
 }
 
@@ -64,17 +68,17 @@ impl DurableGroups {
                 partition,
                 committed,
             } => {
-                let offsets = &mut self.groups.entry(group.clone()).or_default().offsets;
-                offsets
-                    .entry(topic.clone())
-                    .or_default()
-                    .insert(*partition, committed.clone());
+                let group = self.groups.entry(group.clone()).or_default();
+                group.outdate_pending(topic, *partition);
+                let partitions = group.offsets.entry(topic.clone()).or_default();
+                partitions.insert(*partition, committed.clone());
             }
             Record::OffsetTombstone {
                 group,
                 topic,
                 partition,
             } => {
+                self.drop_pending(group, topic, *partition);
                 self.change(group, |group| remove_offset(group, topic, *partition));
             }
             Record::GroupMetadata { group, metadata } => {
@@ -83,6 +87,7 @@ impl DurableGroups {
             Record::GroupTombstone { group } => self.change(group, |group| group.metadata = None),
             Record::Consumer { group, change } => self.apply_to_consumer(group, change),
             Record::Share { group, change } => self.apply_to_share(group, change),
+            Record::Transaction(change) => self.apply_transaction(change),
         }
     }
 
@@ -116,7 +121,17 @@ impl DurableGroups {
                 group: id.clone(),
                 change,
             });
-            metadata.chain(consumer).chain(share).chain(offsets)
+            // What is committed comes between the pending offsets that are older and those that are newer.
+            let (older, newer) = (
+                group.pending_records(id, false),
+                group.pending_records(id, true),
+            );
+            metadata
+                .chain(consumer)
+                .chain(share)
+                .chain(older)
+                .chain(offsets)
+                .chain(newer)
         })
     }
 
@@ -177,7 +192,7 @@ impl DurableGroups {
     }
 
     /// Changes a group that exists, and forgets it when nothing of it is left.
-    fn change(&mut self, id: &GroupId, change: impl FnOnce(&mut DurableGroup)) {
+    pub(super) fn change(&mut self, id: &GroupId, change: impl FnOnce(&mut DurableGroup)) {
         if let Some(group) = self.groups.get_mut(id) {
             change(group);
             if group.is_nothing() {

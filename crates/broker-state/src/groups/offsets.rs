@@ -3,6 +3,8 @@
 //! Retention follows KIP-211: offsets of a group are kept while it has members that subscribe to the topic; they end
 //! `offsets.retention.minutes` after the group became empty, or after their commit where nobody subscribes.
 
+use std::collections::BTreeSet;
+
 use wire::{ErrorCode, Uuid};
 
 use super::classic::Subscribed;
@@ -16,7 +18,9 @@ use super::reply::{
     Reply,
 };
 use super::settings::GroupSettings;
+use super::transactions::TransactionChange;
 use super::{GroupEffects, Groups};
+use crate::producer_ids::ProducerIdentity;
 use crate::step::{Millis, RequestId};
 
 impl Groups {
@@ -25,9 +29,13 @@ impl Groups {
         now: Millis,
         request: RequestId,
         commit: CommitOffsets,
+        producer: Option<ProducerIdentity>,
         effects: &mut GroupEffects,
     ) {
-        let checked = self.check_commit(now, &commit);
+        let checked = match producer {
+            Some(_) => self.check_transactional_commit(&commit),
+            None => self.check_commit(now, &commit),
+        };
         let mut room = self.room_for_offsets(&commit.group);
         let mut topics = Vec::with_capacity(commit.topics.len());
         for topic in commit.topics {
@@ -43,12 +51,8 @@ impl Groups {
                 if admitted.is_ok() {
                     let committed =
                         committed_offset(now, commit.retention, topic.topic_id, partition);
-                    let record = Record::OffsetCommit {
-                        group: commit.group.clone(),
-                        topic: topic.topic.clone(),
-                        partition: index,
-                        committed,
-                    };
+                    let (group, topic) = (commit.group.clone(), topic.topic.clone());
+                    let record = commit_record(producer, group, topic, index, committed);
                     self.step(now, effects).write(record);
                 }
                 partitions.push((index, admitted.err().unwrap_or(ErrorCode::None)));
@@ -80,7 +84,7 @@ impl Groups {
                 topics: Vec::new(),
             };
         }
-        let topics = match &fetch.topics {
+        let mut topics = match &fetch.topics {
             None => group.map_or_else(Vec::new, all_offsets),
             Some(topics) => topics
                 .iter()
@@ -104,6 +108,9 @@ impl Groups {
                 })
                 .collect(),
         };
+        if let Some(group) = group.filter(|_| fetch.require_stable) {
+            refuse_unstable(group, &mut topics);
+        }
         FetchReply {
             error: ErrorCode::None,
             topics,
@@ -171,7 +178,14 @@ impl Groups {
                 let partitions = group.offsets.get(topic.as_str()).into_iter().flatten();
                 let deleted =
                     partitions.filter(|(_, offset)| is_same_topic(offset.topic_id, *topic_id));
-                gone.extend(deleted.map(|(partition, _)| (id.clone(), topic.clone(), *partition)));
+                let committed = deleted.map(|(partition, _)| *partition);
+                let pending = pending_of_topic(group, topic, *topic_id);
+                let partitions: BTreeSet<i32> = committed.chain(pending).collect();
+                gone.extend(
+                    partitions
+                        .into_iter()
+                        .map(|partition| (id.clone(), topic.clone(), partition)),
+                );
             }
         }
         for (group, topic, partition) in gone {
@@ -223,12 +237,14 @@ impl Groups {
         let offsets = group.offsets.iter();
         for (topic, partitions) in offsets.filter(|(topic, _)| !kept.includes(topic.as_str())) {
             for (partition, offset) in partitions {
-                if is_expired(offset, empty_since, now, &self.settings) {
+                let is_stable = !group.is_unstable(topic.as_str(), *partition);
+                if is_stable && is_expired(offset, empty_since, now, &self.settings) {
                     tombstones.push(tombstone(id, topic, *partition));
                 }
             }
         }
         let all_gone = tombstones.len() - before == group.offset_count();
+        let all_gone = all_gone && group.pending.is_empty();
         // A share group stays until somebody deletes it, as in Kafka: what it has worked on is not in its offsets.
         if all_gone && group.share.is_none() && !self.live.contains_key(id) {
             tombstones.extend(group.tombstones(id));
@@ -259,6 +275,13 @@ impl Groups {
         if let Some(live) = self.live.get_mut(&commit.group) {
             return live.check_commit(now, commit, &self.durable);
         }
+        self.check_commit_without_members(commit)
+    }
+
+    pub(super) fn check_commit_without_members(
+        &self,
+        commit: &CommitOffsets,
+    ) -> Result<CommitAdmission, ErrorCode> {
         let exists = self.durable.get(commit.group.as_str()).is_some();
         match (exists, commit.generation.is_some()) {
             (true, false) => Ok(CommitAdmission::Everything),
@@ -294,7 +317,7 @@ impl Groups {
         let known = self
             .durable
             .get(group.as_str())
-            .and_then(|group| group.offset(topic.as_str(), partition));
+            .filter(|group| has_offset(group, topic, partition));
         if known.is_some() {
             self.step(now, effects)
                 .write(tombstone(group, topic, partition));
@@ -302,10 +325,11 @@ impl Groups {
     }
 
     fn room_for_offsets(&self, group: &GroupId) -> usize {
-        let committed = self
-            .durable
-            .get(group.as_str())
-            .map_or(0, DurableGroup::offset_count);
+        let group = self.durable.get(group.as_str());
+        let committed = group.map_or(0, |group| match group.pending.is_empty() {
+            true => group.offset_count(),
+            false => group.partitions_with_offsets().len(),
+        });
         self.settings
             .max_offsets_per_group
             .saturating_sub(committed)
@@ -320,7 +344,7 @@ impl Groups {
         room: &mut usize,
     ) -> Result<(), ErrorCode> {
         let group = self.durable.get(group.as_str());
-        if group.is_some_and(|group| group.offset(topic.as_str(), partition).is_some()) {
+        if group.is_some_and(|group| has_offset(group, topic, partition)) {
             return Ok(());
         }
         *room = room
@@ -365,6 +389,64 @@ fn committed_offset(
         committed_at: now,
         expires_at,
         topic_id: if is_plain { topic_id } else { Uuid::ZERO },
+    }
+}
+
+fn commit_record(
+    producer: Option<ProducerIdentity>,
+    group: GroupId,
+    topic: TopicName,
+    partition: i32,
+    committed: CommittedOffset,
+) -> Record {
+    match producer {
+        None => Record::OffsetCommit {
+            group,
+            topic,
+            partition,
+            committed,
+        },
+        Some(producer) => Record::Transaction(TransactionChange::Offset {
+            producer,
+            group,
+            topic,
+            partition,
+            committed,
+        }),
+    }
+}
+
+/// Whether the partition has an offset, committed or pending.
+fn has_offset(group: &DurableGroup, topic: &TopicName, partition: i32) -> bool {
+    group.offset(topic.as_str(), partition).is_some()
+        || group.is_unstable(topic.as_str(), partition)
+}
+
+/// The partitions of a deleted topic that have pending offsets.
+fn pending_of_topic(
+    group: &DurableGroup,
+    topic: &TopicName,
+    topic_id: Uuid,
+) -> impl Iterator<Item = i32> {
+    let partitions = group.pending.get(topic.as_str()).into_iter().flatten();
+    partitions
+        .filter(move |(_, pending)| {
+            let mut topics = pending.iter().map(|one| one.committed.topic_id);
+            topics.any(|id| is_same_topic(id, topic_id))
+        })
+        .map(|(partition, _)| *partition)
+}
+
+fn refuse_unstable(group: &DurableGroup, topics: &mut [FetchedTopic]) {
+    for topic in topics {
+        for partition in &mut topic.partitions {
+            if group.is_unstable(topic.topic.as_str(), partition.partition) {
+                *partition = FetchedPartition {
+                    error: ErrorCode::UnstableOffsetCommit,
+                    ..fetched(partition.partition, None)
+                };
+            }
+        }
     }
 }
 

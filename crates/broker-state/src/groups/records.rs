@@ -20,6 +20,8 @@ use wire::Uuid;
 use super::consumer::ConsumerChange;
 use super::ids::{Generation, GroupId, InstanceId, MemberId, SharedBytes, TopicName};
 use super::share::ShareChange;
+use super::transactions::TransactionChange;
+use crate::producer_ids::ProducerIdentity;
 use crate::step::Millis;
 use codec::{Flavour, Reader, Writer};
 
@@ -60,6 +62,8 @@ pub enum Record {
         group: GroupId,
         change: ShareChange,
     },
+    /// A change in a transactional batch, or the control batch at its end.
+    Transaction(TransactionChange),
 }
 
 /// A committed offset.
@@ -144,18 +148,6 @@ pub enum RecordError {
 }
 
 impl Record {
-    /// The group that the record belongs to.
-    pub fn group(&self) -> &GroupId {
-        match self {
-            Record::OffsetCommit { group, .. }
-            | Record::OffsetTombstone { group, .. }
-            | Record::GroupMetadata { group, .. }
-            | Record::GroupTombstone { group }
-            | Record::Consumer { group, .. }
-            | Record::Share { group, .. } => group,
-        }
-    }
-
     /// About how many bytes the record takes in the log, without encoding it; never less than it does.
     pub fn size(&self) -> usize {
         match self {
@@ -174,6 +166,13 @@ impl Record {
             Record::GroupTombstone { group } => 8 + group.as_str().len(),
             Record::Consumer { group, change } => 8 + group.as_str().len() + change.size(),
             Record::Share { group, change } => 8 + group.as_str().len() + change.size(),
+            Record::Transaction(TransactionChange::Offset {
+                group,
+                topic,
+                committed,
+                ..
+            }) => 64 + group.as_str().len() + topic.as_str().len() + committed.metadata.len(),
+            Record::Transaction(TransactionChange::End { .. }) => 16,
         }
     }
 
@@ -200,6 +199,49 @@ impl Record {
             Record::GroupTombstone { group } => (group_key(group), None),
             Record::Consumer { group, change } => change.encode(group),
             Record::Share { group, change } => change.encode(group),
+            Record::Transaction(TransactionChange::Offset {
+                group,
+                topic,
+                partition,
+                committed,
+                ..
+            }) => (
+                offset_key(group, topic, *partition),
+                Some(encode_offset(committed)),
+            ),
+            Record::Transaction(TransactionChange::End {
+                coordinator_epoch,
+                is_commit,
+                ..
+            }) => encode_end(*coordinator_epoch, *is_commit),
+        }
+    }
+
+    /// Reads a record back that stood in a transactional batch of this producer.
+    ///
+    /// # Errors
+    /// As `decode`; only offsets are committed in transactions.
+    pub fn decode_in_transaction(
+        producer: ProducerIdentity,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<Record, RecordError> {
+        match Record::decode(key, value)? {
+            Record::OffsetCommit {
+                group,
+                topic,
+                partition,
+                committed,
+            } => Ok(Record::Transaction(TransactionChange::Offset {
+                producer,
+                group,
+                topic,
+                partition,
+                committed,
+            })),
+            _ => Err(RecordError::Damaged {
+                field: "record of a transaction",
+            }),
         }
     }
 
@@ -264,6 +306,15 @@ fn offset_key(group: &GroupId, topic: &TopicName, partition: i32) -> Vec<u8> {
     key.text(topic.as_str());
     key.int32(partition);
     key.finish()
+}
+
+/// Key and value of the control record that ends a transaction, as in any partition.
+fn encode_end(coordinator_epoch: i32, is_commit: bool) -> (Vec<u8>, Option<Vec<u8>>) {
+    let mut key = Writer::new(0);
+    key.int16(i16::from(is_commit));
+    let mut value = Writer::new(0);
+    value.int32(coordinator_epoch);
+    (key.finish(), Some(value.finish()))
 }
 
 fn group_key(group: &GroupId) -> Vec<u8> {

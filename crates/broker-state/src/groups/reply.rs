@@ -17,7 +17,9 @@ pub enum Reply {
     Sync(SyncReply),
     Heartbeat(ErrorCode),
     Leave(LeaveReply),
+    /// Of both ways to commit offsets.
     CommitOffsets(Vec<CommittedTopic>),
+    TransactionEnded,
     FetchOffsets(FetchReply),
     DeleteOffsets(DeleteOffsetsReply),
     Describe(Vec<DescribedGroup>),

@@ -1,6 +1,7 @@
 //! What can be asked of the cluster machine, and what it answers.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use wire::Uuid;
 
@@ -39,6 +40,8 @@ pub enum Command {
     InitProducerId {
         current: Option<ProducerIdentity>,
     },
+    /// A block of producer ids for the transaction coordinator.
+    ReserveProducerIds,
     /// Every partition gets a new leader epoch: after a start that may have lost unsynced records, so that
     /// consumers notice (KIP-320).
     RaiseLeaderEpochs,
@@ -58,6 +61,7 @@ pub enum Reply {
     /// Of both ways to alter configs.
     ConfigsAltered(Vec<ConfigAlteration>),
     ProducerIdInitialized(Result<ProducerIdentity, Refusal>),
+    ProducerIdsReserved(Result<Range<i64>, Refusal>),
     LeaderEpochsRaised,
     FeaturesUpdated(Result<(), Refusal>),
 }

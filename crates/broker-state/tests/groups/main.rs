@@ -12,3 +12,4 @@ mod staying;
 mod story;
 mod syncing;
 mod told;
+mod transactions;

@@ -158,6 +158,7 @@ impl Simulation {
                 member_epoch: -1,
                 group,
                 topics: None,
+                require_stable: false,
             }),
             _ => {
                 self.story

@@ -6,7 +6,8 @@
 //! sync a a=0,1 b=2                   client a syncs; as leader it brings assignments by client
 //! beat a · leave a b · leave i=box   heartbeat, leave (batched, or by instance)
 //! commit a t1:0=42 · commit - t1:0=9 commit as a member, or as a consumer that is none
-//! fetch t1:0 · fetch all             committed offsets
+//! commit - t1:0=9 in=7 · end 7 abort in the transaction of producer 7, which ends
+//! fetch t1:0 stable · fetch all      committed offsets
 //! describe · list · delete · forget t1:0 · drop t1
 //! topics t1=6 t2=3@7                 these topics there are now, with so many partitions; t2's id is 7, t1's is 1
 //! enter a topics=t1 instance=i       client a joins a consumer group (KIP-848); again with `fresh` as another member
@@ -93,7 +94,8 @@ fn difference(expected: &str, told: &str) -> String {
 struct World {
     groups: Groups,
     now: Millis,
-    log: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// What a restart reads back.
+    log: Vec<Record>,
     effects: GroupEffects,
     clients: BTreeMap<String, Client>,
     /// How many member ids have been made up from each name.
@@ -155,6 +157,7 @@ impl World {
             "beat" => self.beat(&words),
             "leave" => self.leave(&words),
             "commit" => self.commit(&words),
+            "end" => self.end(&words),
             "fetch" => self.fetch(&words),
             "forget" => self.forget(&words),
             "drop" => self.drop_topics(&words),
@@ -302,7 +305,21 @@ impl World {
             retention: words.get("keep").map(words::duration),
             topics: words.commit_topics(),
         };
-        self.ask(words.plain[0], Command::CommitOffsets(commit));
+        let command = match words.get("in").map(words::producer) {
+            Some(producer) => Command::CommitOffsetsInTransaction { producer, commit },
+            None => Command::CommitOffsets(commit),
+        };
+        self.ask(words.plain[0], command);
+    }
+
+    /// The end of the transaction of a producer: `end 7 commit` or `end 7 abort`.
+    fn end(&mut self, words: &Words<'_>) {
+        let command = Command::EndTransaction {
+            producer: words::producer(words.plain[0]),
+            coordinator_epoch: 0,
+            is_commit: words.flag("commit"),
+        };
+        self.ask("", command);
     }
 
     fn fetch(&mut self, words: &Words<'_>) {
@@ -314,6 +331,7 @@ impl World {
                 member_epoch: -1,
                 group: words.group(),
                 topics,
+                require_stable: words.flag("stable"),
             }),
         );
     }
@@ -395,17 +413,7 @@ impl World {
         let mut follow_ups = Vec::new();
         let effects = self.effects.take();
         for record in effects.records {
-            let (key, value) = record.encode();
-            assert_eq!(
-                Record::decode(&key, value.as_deref()).as_ref(),
-                Ok(&record),
-                "RecordsRoundTrip"
-            );
-            assert!(
-                key.len() + value.as_ref().map_or(0, Vec::len) <= record.size(),
-                "SizeIsAnUpperBound: {record:?}"
-            );
-            self.log.push((key, value));
+            self.log.push(read_back(&record));
             if !self.is_quiet {
                 self.told.push(render::record(&record));
             }
@@ -451,9 +459,7 @@ impl World {
 
     fn replayed(&self) -> Groups {
         let mut groups = Groups::new(self.groups.settings().clone());
-        for (key, value) in &self.log {
-            groups.apply(&Record::decode(key, value.as_deref()).expect("the machine wrote it"));
-        }
+        self.log.iter().for_each(|record| groups.apply(record));
         groups
     }
 
@@ -508,4 +514,23 @@ impl World {
         }
         panic!("NobodyWaitsForever: {:?}", self.waiting);
     }
+}
+
+/// A record as the log gives it back.
+fn read_back(record: &Record) -> Record {
+    let (key, value) = record.encode();
+    assert!(
+        key.len() + value.as_ref().map_or(0, Vec::len) <= record.size(),
+        "SizeIsAnUpperBound: {record:?}"
+    );
+    let read = match record {
+        // A control batch says by itself what it ends.
+        Record::Transaction(TransactionChange::End { .. }) => Ok(record.clone()),
+        Record::Transaction(change) => {
+            Record::decode_in_transaction(change.producer(), &key, value.as_deref())
+        }
+        _ => Record::decode(&key, value.as_deref()),
+    };
+    assert_eq!(read.as_ref(), Ok(record), "RecordsRoundTrip");
+    record.clone()
 }

@@ -218,6 +218,20 @@ impl ClassicGroup {
         Ok(())
     }
 
+    /// As `check_commit`, in a transaction: it is not the group but the transaction that says when it is over.
+    pub(in crate::groups) fn check_transactional_commit(
+        &self,
+        member: &MemberId,
+        instance: Option<&InstanceId>,
+        generation: Generation,
+    ) -> Result<(), ErrorCode> {
+        if self.phase == Phase::Empty && !generation.is_some() {
+            return Ok(());
+        }
+        self.check_member(member, instance)?;
+        self.check_generation(generation)
+    }
+
     /// Removes the members that leave and answers each; a rebalance follows if somebody did.
     pub(in crate::groups) fn leave(
         &mut self,

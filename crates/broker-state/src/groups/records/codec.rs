@@ -228,6 +228,10 @@ impl Writer {
         self.out.push(value as u8);
     }
 
+    pub(in crate::groups) fn int16(&mut self, value: i16) {
+        self.out.extend(value.to_be_bytes());
+    }
+
     pub(in crate::groups) fn int32(&mut self, value: i32) {
         self.out.extend(value.to_be_bytes());
     }

@@ -74,7 +74,7 @@ impl Oracle {
             Record::GroupMetadata { group, metadata } => self.check_assignments(group, metadata),
             Record::OffsetTombstone { .. } => self.reached.expired_offsets += 1,
             Record::OffsetCommit { .. } => self.reached.commits += 1,
-            Record::Consumer { .. } | Record::Share { .. } => {}
+            Record::Consumer { .. } | Record::Share { .. } | Record::Transaction(_) => {}
         }
         self.log.push(read);
     }

@@ -25,6 +25,27 @@ pub(super) fn record(record: &Record) -> String {
         Record::GroupTombstone { group } => format!("- group {group}"),
         Record::Consumer { group, change } => super::consumers::change(group, change),
         Record::Share { group, change } => format!("{group} {change:?}"),
+        Record::Transaction(TransactionChange::Offset {
+            producer,
+            group,
+            topic,
+            partition,
+            committed,
+        }) => format!(
+            "+ pending {} {group} {topic}:{partition}={}{}",
+            producer.producer_id,
+            committed.offset,
+            extras(committed)
+        ),
+        Record::Transaction(TransactionChange::End {
+            producer,
+            is_commit,
+            ..
+        }) => format!(
+            "+ {} of {}",
+            if *is_commit { "commit" } else { "abort" },
+            producer.producer_id
+        ),
         Record::GroupMetadata { group, metadata } if metadata.members.is_empty() => {
             assert_eq!(
                 (&metadata.protocol, &metadata.leader),
@@ -56,6 +77,7 @@ pub(super) fn reply(client: &str, reply: &Reply) -> String {
             format!("assigned {}", shown(&synced.assignment))
         }
         Reply::Sync(synced) => synced.error.name().to_owned(),
+        Reply::TransactionEnded => "ended".to_owned(),
         Reply::Heartbeat(ErrorCode::None) => "ok".to_owned(),
         Reply::Share(share) => format!("{share:?}"),
         Reply::Heartbeat(error) => error.name().to_owned(),
@@ -194,6 +216,10 @@ fn describe(group: &DescribedGroup) -> String {
 fn fetched(topic: &FetchedTopic) -> Vec<String> {
     let partitions = topic.partitions.iter();
     let lines = partitions.map(|partition| {
+        if partition.error != ErrorCode::None {
+            let place = format!("{}:{}", topic.topic, partition.partition);
+            return result(&place, partition.error);
+        }
         let note = if partition.metadata.is_empty() {
             String::new()
         } else {

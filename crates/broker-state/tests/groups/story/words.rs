@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use broker_state::groups::*;
+use broker_state::producer_ids::ProducerIdentity;
 use wire::Uuid;
 
 use super::Client;
@@ -179,4 +180,13 @@ pub(super) fn duration(text: &str) -> Duration {
         .find_map(|(unit, millis)| Some((text.strip_suffix(unit)?.parse::<u64>().ok()?, *millis)));
     let (count, millis) = found.unwrap_or_else(|| panic!("a duration is expected, not {text}"));
     Duration::from_millis(count * millis)
+}
+
+/// A producer by its id, with `7/2` for epoch 2.
+pub(super) fn producer(text: &str) -> ProducerIdentity {
+    let (id, epoch) = text.split_once('/').unwrap_or((text, "0"));
+    ProducerIdentity {
+        producer_id: id.parse().expect("a producer id"),
+        producer_epoch: epoch.parse().expect("an epoch"),
+    }
 }
