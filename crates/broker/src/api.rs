@@ -9,6 +9,8 @@ use wire::{ApiKey, Reader, RequestHeader, RequestPrefix, Segment};
 
 use crate::connection::Connection;
 
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod alter_configs;
 mod api_versions;
 mod consumer_group_describe;
@@ -23,6 +25,8 @@ mod describe_configs;
 mod describe_groups;
 mod describe_log_dirs;
 mod describe_topic_partitions;
+mod describe_transactions;
+mod end_txn;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
@@ -32,6 +36,7 @@ mod join_group;
 mod leave_group;
 mod list_groups;
 mod list_offsets;
+mod list_transactions;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -39,6 +44,7 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 pub mod produce;
 mod sync_group;
+mod txn_offset_commit;
 
 pub use produce::PendingProduce;
 
@@ -168,6 +174,12 @@ macro_rules! apis {
 }
 
 apis! {
+    add_offsets_to_txn,
+    add_partitions_to_txn,
+    describe_transactions,
+    end_txn,
+    list_transactions,
+    txn_offset_commit,
     alter_configs,
     consumer_group_describe,
     consumer_group_heartbeat,

@@ -147,6 +147,7 @@ impl Broker {
             cluster: owners.cluster,
             controller: owners.controller,
             coordinator: owners.coordinator,
+            transactions: owners.transactions,
             shards: owners.shards,
             fetch_sessions: Mutex::new(FetchSessions::new(sessions)),
             request_memory: kibibytes(limits.request_memory_bytes.max(limits.frame_bytes)),
@@ -281,6 +282,7 @@ impl Broker {
         let _ = tokio::time::timeout(DRAIN, self.core.connections.acquire_many(all)).await;
         self.core.connections.close();
         self.core.controller.close().await;
+        self.core.transactions.close().await;
         self.core.coordinator.close().await;
         for shard in &self.core.shards {
             let (reply, receiver) = Reply::channel();
@@ -299,6 +301,7 @@ impl Drop for Broker {
     fn drop(&mut self) {
         self.core.stopping.send_replace(true);
         self.core.controller.close_now();
+        self.core.transactions.close_now();
         self.core.coordinator.close_now();
         for shard in &self.core.shards {
             shard.send(Event::Close {

@@ -14,6 +14,8 @@ use crate::partition::Partition;
 
 /// The topic that holds group state, as in Kafka.
 pub const CONSUMER_OFFSETS: &str = "__consumer_offsets";
+/// The topic that holds the state of transactions, as in Kafka.
+pub const TRANSACTION_STATE: &str = "__transaction_state";
 
 pub struct Topic {
     pub name: Arc<str>,

@@ -121,7 +121,9 @@ impl Connection {
         let started = Instant::now();
         let call = Call::parse(&frame.bytes).map_err(End::Malformed)?;
         if call.header.api_key == ApiKey::Produce as i16 {
-            let pending = api::produce::start(self, &call).map_err(End::Malformed)?;
+            let pending = api::produce::start(self, &call)
+                .await
+                .map_err(End::Malformed)?;
             waiting.push_back(Waiting {
                 pending,
                 frame,

@@ -75,6 +75,11 @@ impl ControllerHandle {
         self.0.ask(|reply| Event::Command { command, reply }).await
     }
 
+    /// Asks; `reply` gets the answer, or is dropped when the broker is stopping.
+    pub fn send(&self, command: Command, reply: Reply<TopicsReply>) {
+        self.0.send(Event::Command { command, reply });
+    }
+
     /// Creates topics that a client named, where the broker's settings allow it; tells nothing.
     pub async fn create_automatically(&self, names: Vec<String>) {
         let topic = |name| {
@@ -165,16 +170,12 @@ impl Controller {
         &mut self,
         name: &str,
         id: [u8; 16],
+        configs: &[(&str, &str)],
         now_ms: i64,
     ) -> Result<(), StartError> {
         if self.state.topic(name).is_some() {
             return Ok(());
         }
-        let configs = [
-            ("cleanup.policy", "compact"),
-            ("segment.bytes", "104857600"),
-            ("compression.type", "producer"),
-        ];
         let record = MetadataRecord::TopicCreated {
             id: Uuid(id),
             name: name.to_owned(),

@@ -7,17 +7,18 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use broker_state::groups::{
-    Command, GroupSettings, Groups, ListFilter, Record, Reply as GroupReply, TopicImage, TopicName,
-    TopicsImage,
+    Command, GroupSettings, Groups, ListFilter, Record, RecordError, Reply as GroupReply,
+    TopicImage, TopicName, TopicsImage, TransactionChange,
 };
 use broker_state::step::{Effects, Millis, RequestId};
 use wire::Uuid;
+use wire::records::EndTransactionMarker;
 
 use crate::clock::Clock;
 use crate::cluster::ClusterImage;
 use crate::data::Data;
 use crate::error::StartError;
-use crate::journal::{Entry, Journal};
+use crate::journal::{FramedEntry, Journal, Replayed};
 use crate::keeper::Keeper;
 use crate::partition::Partition;
 use crate::queue::Queue;
@@ -73,6 +74,12 @@ impl CoordinatorHandle {
         self.0.ask(|reply| Event::Command { command, reply }).await
     }
 
+    /// Asks; `reply` gets the answer, or is dropped when the broker is stopping.
+    pub fn send(&self, command: Command, reply: Reply<GroupReply>) {
+        let command = Box::new(command);
+        self.0.send(Event::Command { command, reply });
+    }
+
     /// Drops the offsets of topics that are gone.
     pub fn topics_deleted(&self, topics: Vec<(TopicName, Uuid)>) {
         self.0.send(Event::TopicsDeleted { topics });
@@ -126,14 +133,13 @@ impl Coordinator {
     ) -> Result<Self, StartError> {
         let what = crate::cluster::CONSUMER_OFFSETS;
         let mut groups = Groups::new(settings);
-        let apply = |key: Option<&[u8]>, value: Option<&[u8]>| {
-            let record = Record::decode(key.unwrap_or_default(), value)
-                .map_err(|error| error.to_string())?;
-            groups.apply(&record);
+        let apply = |replayed: Replayed<'_>| {
+            groups.apply(&read(replayed).map_err(|error| error.to_string())?);
             Ok(())
         };
         let directory = data.partition_directory(what, 0);
-        let journal = Journal::open(Arc::clone(data.disk()), directory, syncs, now_ms, apply);
+        let journal =
+            Journal::open_framed(Arc::clone(data.disk()), directory, syncs, now_ms, apply);
         let journal = journal.map_err(|error| StartError::replay(what, error))?;
         groups.loaded(Millis(now_ms));
         Ok(Self {
@@ -298,9 +304,49 @@ fn topics(image: &ClusterImage) -> TopicsImage {
     topics.collect()
 }
 
-fn entry(record: &Record) -> Entry {
-    let (key, value) = record.encode();
-    (Some(key), value)
+fn entry(record: &Record) -> FramedEntry {
+    let plain = || {
+        let (key, value) = record.encode();
+        (Some(key), value)
+    };
+    match record {
+        Record::Transaction(TransactionChange::Offset { producer, .. }) => {
+            FramedEntry::Transactional(*producer, plain())
+        }
+        Record::Transaction(TransactionChange::End {
+            producer,
+            coordinator_epoch,
+            is_commit,
+        }) => {
+            let marker = EndTransactionMarker {
+                is_commit: *is_commit,
+                coordinator_epoch: *coordinator_epoch,
+            };
+            FramedEntry::Marker(*producer, marker)
+        }
+        _ => FramedEntry::Plain(plain()),
+    }
+}
+
+/// The record that `entry` was made of.
+fn read(replayed: Replayed<'_>) -> Result<Record, RecordError> {
+    match replayed {
+        Replayed::Record {
+            producer: None,
+            key,
+            value,
+        } => Record::decode(key.unwrap_or_default(), value),
+        Replayed::Record {
+            producer: Some(producer),
+            key,
+            value,
+        } => Record::decode_in_transaction(producer, key.unwrap_or_default(), value),
+        Replayed::Marker(producer, marker) => Ok(Record::Transaction(TransactionChange::End {
+            producer,
+            coordinator_epoch: marker.coordinator_epoch,
+            is_commit: marker.is_commit,
+        })),
+    }
 }
 
 fn fatal(source: log::LogError) -> Fatal {

@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::partition::{Owner, Partition};
 use crate::settings::{Advertised, Limits};
 use crate::shard::{Event, ShardHandle};
+use crate::transactions::TransactionsHandle;
 
 pub struct Core {
     pub cluster_id: String,
@@ -24,6 +25,7 @@ pub struct Core {
     pub cluster: Arc<Cluster>,
     pub controller: ControllerHandle,
     pub coordinator: CoordinatorHandle,
+    pub transactions: TransactionsHandle,
     pub shards: Vec<ShardHandle>,
     pub fetch_sessions: Mutex<FetchSessions>,
     pub limits: Limits,

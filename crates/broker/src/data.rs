@@ -6,6 +6,7 @@
 //! <data>/<topic>-<partition>/      a partition, as Kafka lays it out
 //! <data>/__cluster_metadata-0/     topics and settings, the controller's log
 //! <data>/__consumer_offsets-0/     groups and their offsets, the coordinator's log
+//! <data>/__transaction_state-0/    transactions, the transaction coordinator's log
 //! ```
 
 use std::fs::{File, OpenOptions};

@@ -9,10 +9,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker_state::producer_ids::ProducerIdentity;
 use bytes::Bytes;
 use log::{ByteCount, Disk, Isolation, LogError, LogSettings, Offset, PartitionLog, SharedView};
 use wire::records::{
-    BatchBuilder, CheckedBatch, Compression, RecordIter, decompress, scan_batches,
+    BatchBuilder, BatchHeader, CheckedBatch, Compression, EndTransactionMarker, RecordIter,
+    decompress, scan_batches,
 };
 
 use crate::sync_pool::SyncPool;
@@ -32,6 +34,34 @@ const LARGEST_BATCH: usize = 64 << 20;
 
 /// A key, and a value or a tombstone.
 pub type Entry = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// An entry, and what its batch says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FramedEntry {
+    Plain(Entry),
+    /// Part of the open transaction of a producer.
+    Transactional(ProducerIdentity, Entry),
+    /// The end of that transaction: a control batch.
+    Marker(ProducerIdentity, EndTransactionMarker),
+}
+
+impl From<Entry> for FramedEntry {
+    fn from(entry: Entry) -> Self {
+        FramedEntry::Plain(entry)
+    }
+}
+
+/// What is read back; keys and values borrow from the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replayed<'a> {
+    Record {
+        /// Set in the batches of a transaction.
+        producer: Option<ProducerIdentity>,
+        key: Option<&'a [u8]>,
+        value: Option<&'a [u8]>,
+    },
+    Marker(ProducerIdentity, EndTransactionMarker),
+}
 
 /// Why a journal cannot be replayed.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +93,24 @@ impl Journal {
         directory: PathBuf,
         syncs: Arc<SyncPool>,
         now_ms: i64,
-        apply: impl FnMut(Option<&[u8]>, Option<&[u8]>) -> Result<(), String>,
+        mut apply: impl FnMut(Option<&[u8]>, Option<&[u8]>) -> Result<(), String>,
+    ) -> Result<Self, ReplayError> {
+        Self::open_framed(disk, directory, syncs, now_ms, |replayed| match replayed {
+            Replayed::Record { key, value, .. } => apply(key, value),
+            Replayed::Marker(..) => Err("a marker where there are no transactions".to_owned()),
+        })
+    }
+
+    /// As `open`, for a journal with transactions.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_framed(
+        disk: Arc<dyn Disk>,
+        directory: PathBuf,
+        syncs: Arc<SyncPool>,
+        now_ms: i64,
+        apply: impl FnMut(Replayed<'_>) -> Result<(), String>,
     ) -> Result<Self, ReplayError> {
         let settings = LogSettings {
             segment_bytes: ByteCount(SEGMENT_BYTES),
@@ -93,7 +140,7 @@ impl Journal {
 
     fn replay(
         &self,
-        mut apply: impl FnMut(Option<&[u8]>, Option<&[u8]>) -> Result<(), String>,
+        mut apply: impl FnMut(Replayed<'_>) -> Result<(), String>,
     ) -> Result<(), ReplayError> {
         let view = self.log.shared_view().load();
         let mut next = view.log_start;
@@ -112,32 +159,48 @@ impl Journal {
     /// When the disk fails; what is on it is then no longer known.
     pub fn append(
         &mut self,
-        entries: impl IntoIterator<Item = Entry>,
+        entries: impl IntoIterator<Item = impl Into<FramedEntry>>,
         now_ms: i64,
     ) -> Result<(), LogError> {
-        let mut batch = Batch::new(now_ms);
+        let mut batch = Batch::new(now_ms, None);
         for entry in entries {
-            batch.push(entry);
-            if batch.bytes >= BATCH_BYTES {
-                self.append_batch(std::mem::replace(&mut batch, Batch::new(now_ms)), now_ms)?;
+            let (producer, entry) = match entry.into() {
+                FramedEntry::Plain(entry) => (None, entry),
+                FramedEntry::Transactional(producer, entry) => (Some(producer), entry),
+                FramedEntry::Marker(producer, marker) => {
+                    let before = std::mem::replace(&mut batch, Batch::new(now_ms, None));
+                    self.append_batch(before, now_ms);
+                    let ProducerIdentity {
+                        producer_id,
+                        producer_epoch,
+                    } = producer;
+                    self.append_bytes(marker.batch(producer_id, producer_epoch, now_ms), now_ms);
+                    continue;
+                }
+            };
+            if batch.bytes >= BATCH_BYTES || batch.producer != producer {
+                let before = std::mem::replace(&mut batch, Batch::new(now_ms, producer));
+                self.append_batch(before, now_ms);
             }
+            batch.push(entry);
         }
-        self.append_batch(batch, now_ms)?;
+        self.append_batch(batch, now_ms);
         self.log.write()?;
         self.sync()?;
         self.log.publish(self.log.end_offset());
         Ok(())
     }
 
-    fn append_batch(&mut self, batch: Batch, now_ms: i64) -> Result<(), LogError> {
-        if batch.count == 0 {
-            return Ok(());
+    fn append_batch(&mut self, batch: Batch, now_ms: i64) {
+        if batch.count > 0 {
+            self.append_bytes(batch.builder.build(Compression::None), now_ms);
         }
-        let bytes = batch.builder.build(Compression::None);
+    }
+
+    fn append_bytes(&mut self, batch: Bytes, now_ms: i64) {
         let checked =
-            CheckedBatch::check(bytes, LARGEST_BATCH).expect("the builder makes whole batches");
+            CheckedBatch::check(batch, LARGEST_BATCH).expect("the builder makes whole batches");
         self.log.append(&checked, now_ms);
-        Ok(())
     }
 
     fn sync(&mut self) -> Result<(), LogError> {
@@ -166,7 +229,7 @@ impl Journal {
     /// As `append`. Cut short, the journal says everything twice, which is as good.
     pub fn rewrite(
         &mut self,
-        entries: impl IntoIterator<Item = Entry>,
+        entries: impl IntoIterator<Item = impl Into<FramedEntry>>,
         now_ms: i64,
     ) -> Result<(), LogError> {
         let start = self.log.end_offset();
@@ -195,15 +258,28 @@ impl Journal {
 
 struct Batch {
     builder: BatchBuilder,
+    producer: Option<ProducerIdentity>,
     bytes: usize,
     count: usize,
     now_ms: i64,
 }
 
 impl Batch {
-    fn new(now_ms: i64) -> Self {
+    fn new(now_ms: i64, producer: Option<ProducerIdentity>) -> Self {
+        let builder = BatchBuilder::new(now_ms);
+        let builder = match producer {
+            // Nobody checks the sequence of what the broker writes; Kafka has a 0 there, too.
+            Some(ProducerIdentity {
+                producer_id,
+                producer_epoch,
+            }) => builder
+                .producer(producer_id, producer_epoch, 0)
+                .transactional(),
+            None => builder,
+        };
         Self {
-            builder: BatchBuilder::new(now_ms),
+            builder,
+            producer,
             bytes: 0,
             count: 0,
             now_ms,
@@ -222,7 +298,7 @@ impl Batch {
 fn replay_part(
     part: &Bytes,
     mut next: Offset,
-    apply: &mut impl FnMut(Option<&[u8]>, Option<&[u8]>) -> Result<(), String>,
+    apply: &mut impl FnMut(Replayed<'_>) -> Result<(), String>,
 ) -> Result<Offset, ReplayError> {
     for batch in scan_batches(part) {
         let damaged = |error: wire::records::BatchError| ReplayError::Record {
@@ -236,7 +312,15 @@ fn replay_part(
             if record.offset < next.0 {
                 continue;
             }
-            apply(record.key, record.value).map_err(|reason| ReplayError::Record {
+            let replayed = match EndTransactionMarker::of_batch(&header, bytes) {
+                Some(marker) => Replayed::Marker(producer_of(&header), marker),
+                None => Replayed::Record {
+                    producer: header.is_transactional().then(|| producer_of(&header)),
+                    key: record.key,
+                    value: record.value,
+                },
+            };
+            apply(replayed).map_err(|reason| ReplayError::Record {
                 offset: record.offset,
                 reason,
             })?;
@@ -244,4 +328,11 @@ fn replay_part(
         next = Offset(header.last_offset() + 1);
     }
     Ok(next)
+}
+
+fn producer_of(header: &BatchHeader) -> ProducerIdentity {
+    ProducerIdentity {
+        producer_id: header.producer_id,
+        producer_epoch: header.producer_epoch,
+    }
 }

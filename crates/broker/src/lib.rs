@@ -28,12 +28,13 @@ mod queue;
 mod settings;
 pub mod shard;
 mod sync_pool;
+mod transactions;
 
 pub use broker::{Broker, Overview, TopicOverview};
 pub use clock::Clock;
 pub use coordinator::GroupOverview;
 pub use error::StartError;
-pub use journal::{Entry, Journal, ReplayError};
+pub use journal::{Entry, FramedEntry, Journal, ReplayError, Replayed};
 pub use metrics::GroupLag;
 pub use partition::{Owner, Partition};
 pub use settings::{Advertised, BrokerSettings, Limits, NODE_ID, Storage, loopback};

@@ -15,6 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 use wire::ApiKey;
 
 use crate::shard::StepTimes;
+use crate::transactions::TransactionMetrics;
 
 /// Most series of one per-topic or per-group metric; the rest is left out and counted.
 pub const SERIES_CAP: usize = 1_000;
@@ -52,6 +53,7 @@ pub struct Metrics {
     sync_seconds: Histogram,
     synced_files: Counter,
     step_batches: Histogram,
+    pub transactions: TransactionMetrics,
     scraped: Scraped,
 }
 
@@ -122,6 +124,7 @@ impl Metrics {
             sync_seconds: latencies(),
             synced_files: Counter::default(),
             step_batches: Histogram::new(exponential_buckets(1.0, 4.0, 7)),
+            transactions: TransactionMetrics::default(),
             scraped: Scraped::default(),
         };
         metrics.registered()
@@ -129,6 +132,7 @@ impl Metrics {
 
     fn registered(mut self) -> Self {
         let registry = &mut self.registry;
+        self.transactions.register(registry);
         registry.register(
             "kafka_request_bytes",
             "Bytes of requests read",

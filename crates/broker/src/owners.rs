@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use broker_state::configs::BrokerConfig;
 use broker_state::groups::{Assignor, ConsumerGroupSettings, GroupSettings};
+use broker_state::transactions::TransactionSettings;
 
 use crate::clock::Clock;
-use crate::cluster::{CONSUMER_OFFSETS, Cluster};
+use crate::cluster::{CONSUMER_OFFSETS, Cluster, TRANSACTION_STATE};
 use crate::controller::{Controller, ControllerHandle, World};
 use crate::coordinator::{Coordinator, CoordinatorHandle};
 use crate::data::Data;
@@ -19,6 +20,7 @@ use crate::partition::{Owner, Partition};
 use crate::settings::Limits;
 use crate::shard::{self, Event, Reply, Shard, ShardHandle};
 use crate::sync_pool::SyncPool;
+use crate::transactions::{Surroundings, TransactionCoordinator, TransactionsHandle};
 
 /// Threads that sync files: 128 dirty files took 7.5 ms from 32 threads.
 const SYNC_THREADS: usize = 32;
@@ -37,6 +39,7 @@ pub struct Owners {
     pub cluster: Arc<Cluster>,
     pub controller: ControllerHandle,
     pub coordinator: CoordinatorHandle,
+    pub transactions: TransactionsHandle,
     pub shards: Vec<ShardHandle>,
     pub threads: Vec<JoinHandle<()>>,
 }
@@ -58,10 +61,14 @@ impl Owners {
         let now_ms = clock.now_ms();
         let groups = group_settings(&config, limits);
         let coordinator = Coordinator::open(data, groups, Arc::clone(&syncs), now_ms)?;
+        let transactions = transaction_settings(&config);
+        let transactions =
+            TransactionCoordinator::open(data, transactions, Arc::clone(&syncs), now_ms)?;
+        let topics = InternalTopics::of(&config);
         let partitions = limits.partitions;
         let mut controller =
             Controller::open(data, config, partitions, Arc::clone(&syncs), now_ms)?;
-        controller.ensure_internal_topic(CONSUMER_OFFSETS, entropy, now_ms)?;
+        topics.ensure(&mut controller, entropy, now_ms)?;
 
         let (shards, mut threads) = start_shards(around, &syncs, shards);
         let mut world = World {
@@ -69,7 +76,10 @@ impl Owners {
             cluster: Arc::default(),
             shards: shards.clone(),
             coordinator: CoordinatorHandle::new(),
-            offsets: coordinator_partition(&controller, &coordinator),
+            journals: vec![
+                journal_partition(&controller, CONSUMER_OFFSETS, coordinator.shared_view()),
+                journal_partition(&controller, TRANSACTION_STATE, transactions.shared_view()),
+            ],
         };
         if let Err(error) = controller.open_all(&mut world) {
             for shard in &shards {
@@ -84,11 +94,27 @@ impl Owners {
             cluster: Arc::clone(&world.cluster),
             controller: ControllerHandle::new(),
             coordinator: world.coordinator.clone(),
+            transactions: TransactionsHandle::new(),
             shards,
             threads: Vec::new(),
         };
-        let (handle, offsets) = (owners.coordinator.clone(), Arc::clone(&world.offsets));
+        let (handle, offsets) = (owners.coordinator.clone(), Arc::clone(&world.journals[0]));
         threads.push(coordinator.spawn(handle, offsets, clock.clone(), around.keeper.clone()));
+        let surroundings = Surroundings {
+            cluster: Arc::clone(&owners.cluster),
+            shards: owners.shards.clone(),
+            groups: owners.coordinator.clone(),
+            controller: owners.controller.clone(),
+            metrics: Arc::clone(around.metrics),
+            partition: Arc::clone(&world.journals[1]),
+        };
+        let handle = owners.transactions.clone();
+        threads.push(transactions.spawn(
+            handle,
+            surroundings,
+            clock.clone(),
+            around.keeper.clone(),
+        ));
         let handle = owners.controller.clone();
         threads.push(controller.spawn(handle, world, clock.clone(), around.keeper.clone()));
         Ok(Self { threads, ..owners })
@@ -162,15 +188,68 @@ fn consumer_group_settings(config: &BrokerConfig) -> ConsumerGroupSettings {
     }
 }
 
-/// What clients see of the coordinator's journal.
-fn coordinator_partition(controller: &Controller, coordinator: &Coordinator) -> Arc<Partition> {
-    let id = controller.topic_id(CONSUMER_OFFSETS);
-    let partition = Partition::new(
-        Arc::from(CONSUMER_OFFSETS),
-        id,
-        0,
-        Owner::Coordinator,
-        coordinator.shared_view(),
-    );
+/// What the broker's configuration says of transactions.
+fn transaction_settings(config: &BrokerConfig) -> TransactionSettings {
+    let millis = |key: &str| Duration::from_millis(config.integer(key).max(0).unsigned_abs());
+    TransactionSettings {
+        max_timeout: millis("transaction.max.timeout.ms"),
+        id_expiration: millis("transactional.id.expiration.ms"),
+        abort_interval: millis("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
+        remove_expired_interval: millis(
+            "transaction.remove.expired.transaction.cleanup.interval.ms",
+        ),
+        ..TransactionSettings::default()
+    }
+}
+
+/// The topics that the coordinators keep their journals in, with what the configuration says of them.
+struct InternalTopics {
+    transaction_segment_bytes: String,
+    transaction_min_isr: String,
+}
+
+impl InternalTopics {
+    fn of(config: &BrokerConfig) -> Self {
+        Self {
+            transaction_segment_bytes: config
+                .integer("transaction.state.log.segment.bytes")
+                .to_string(),
+            transaction_min_isr: config.integer("transaction.state.log.min.isr").to_string(),
+        }
+    }
+
+    fn ensure(
+        &self,
+        controller: &mut Controller,
+        entropy: [u8; 16],
+        now_ms: i64,
+    ) -> Result<(), StartError> {
+        let offsets = [
+            ("cleanup.policy", "compact"),
+            ("segment.bytes", "104857600"),
+            ("compression.type", "producer"),
+        ];
+        controller.ensure_internal_topic(CONSUMER_OFFSETS, entropy, &offsets, now_ms)?;
+        let transactions = [
+            ("cleanup.policy", "compact"),
+            ("segment.bytes", &self.transaction_segment_bytes),
+            ("compression.type", "uncompressed"),
+            ("min.insync.replicas", &self.transaction_min_isr),
+        ];
+        let id = crate::entropy::uuid().ok_or_else(|| StartError::Randomness {
+            reason: "getrandom failed".to_owned(),
+        })?;
+        controller.ensure_internal_topic(TRANSACTION_STATE, id, &transactions, now_ms)
+    }
+}
+
+/// What clients see of a coordinator's journal.
+fn journal_partition(
+    controller: &Controller,
+    topic: &str,
+    view: Arc<log::SharedView>,
+) -> Arc<Partition> {
+    let id = controller.topic_id(topic);
+    let partition = Partition::new(Arc::from(topic), id, 0, Owner::Coordinator, view);
     Arc::new(partition)
 }

@@ -1,4 +1,4 @@
-//! FindCoordinator, key 10, v0–6: who coordinates a group: the one broker, at the address by which the client reached it.
+//! FindCoordinator, key 10, v0–6: who coordinates a group or a transactional id: the one broker, at the address by which the client reached it.
 //! v0–3 one key · v1 key types · v4 several keys · v6 share groups (KIP-932).
 
 use wire::find_coordinator::{Coordinator, Request, Response};
@@ -11,6 +11,7 @@ use crate::settings::NODE_ID;
 pub const API: Api = Api::all(ApiKey::FindCoordinator, 0, 6);
 
 const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
 /// Since this version the keys come as an array.
 const BATCHED: i16 = 4;
 
@@ -67,11 +68,7 @@ pub async fn handle(
 
 fn refuse(key_type: i8) -> Option<(ErrorCode, &'static str)> {
     match key_type {
-        GROUP => None,
-        1 => Some((
-            ErrorCode::InvalidRequest,
-            "transactions are not served by this version",
-        )),
+        GROUP | TRANSACTION => None,
         2 => Some((
             ErrorCode::InvalidRequest,
             "share groups are not served by this version",

@@ -34,7 +34,16 @@ pub async fn handle(
     }
     let mut groups = Vec::with_capacity(request.groups.len());
     for group in &request.groups {
-        groups.push(answer_group(connection, &image, group, version >= BY_ID).await);
+        groups.push(
+            answer_group(
+                connection,
+                &image,
+                group,
+                version >= BY_ID,
+                request.require_stable,
+            )
+            .await,
+        );
     }
     Response {
         groups,
@@ -57,7 +66,11 @@ async fn answer_one(
         .topics
         .as_ref()
         .map(|topics| topics.iter().map(topic).collect());
-    let mut reply = ask(connection, fetch(request.group_id, topics)).await;
+    let mut reply = ask(
+        connection,
+        fetch(request.group_id, topics, request.require_stable),
+    )
+    .await;
     if reply.error != ErrorCode::None {
         let asked = request.topics.iter().flatten();
         reply.topics = asked.map(|topic| refused(topic, reply.error)).collect();
@@ -104,6 +117,7 @@ async fn answer_group(
     image: &ClusterImage,
     group: &Group<'_>,
     by_id: bool,
+    require_stable: bool,
 ) -> GroupResponse<'static> {
     let mut unknown = Vec::new();
     let topics = group.topics.as_ref().map(|topics| {
@@ -134,7 +148,7 @@ async fn answer_group(
     let asked = FetchOffsets {
         member_id: group.member_id.map(Into::into),
         member_epoch: group.member_epoch,
-        ..fetch(group.group_id, topics)
+        ..fetch(group.group_id, topics, require_stable)
     };
     let reply = ask(connection, asked).await;
     let topics = reply
@@ -151,12 +165,13 @@ async fn answer_group(
 }
 
 /// What an administrator asks, or a client of a version that does not say who it is.
-fn fetch(group: &str, topics: Option<Vec<FetchTopic>>) -> FetchOffsets {
+fn fetch(group: &str, topics: Option<Vec<FetchTopic>>, require_stable: bool) -> FetchOffsets {
     FetchOffsets {
         group: group.into(),
         member_id: None,
         member_epoch: -1,
         topics,
+        require_stable,
     }
 }
 

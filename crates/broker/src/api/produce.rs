@@ -18,6 +18,7 @@ use crate::connection::Connection;
 use crate::partition::Owner;
 use crate::shard::{AppendItem, AppendOutcome, Event, Reply};
 
+mod transactions;
 mod validate;
 
 use validate::validate;
@@ -48,11 +49,19 @@ struct PendingTopic {
 
 enum PendingPartition {
     Done(AppendOutcome),
+    /// To be sent to its shard.
+    Checked(Checked),
     /// The outcome at `item` of the answer of `part`.
     Asked {
         part: usize,
         item: usize,
     },
+}
+
+/// A batch in which nothing was found that keeps it out.
+struct Checked {
+    item: AppendItem,
+    waits_for_disk: bool,
 }
 
 /// What one shard was asked.
@@ -69,7 +78,7 @@ struct Part {
 ///
 /// # Errors
 /// A sentence for the log, when the request cannot be read.
-pub fn start(connection: &Connection, call: &Call<'_>) -> Result<PendingProduce, String> {
+pub async fn start(connection: &Connection, call: &Call<'_>) -> Result<PendingProduce, String> {
     let version = call.header.api_version;
     check_version(&API, version)?;
     let request = Request::decode(&mut call.body.clone(), version)
@@ -97,7 +106,7 @@ pub fn start(connection: &Connection, call: &Call<'_>) -> Result<PendingProduce,
                 (None, Ok(topic)) if is_all && topic.settings.min_insync_replicas > 1 => {
                     PendingPartition::Done(too_few_replicas(topic))
                 }
-                (None, Ok(topic)) => pending.admit(
+                (None, Ok(topic)) => admit(
                     topic,
                     partition.index,
                     partition.records.map(|records| call.share(records)),
@@ -113,20 +122,19 @@ pub fn start(connection: &Connection, call: &Call<'_>) -> Result<PendingProduce,
             partitions,
         });
     }
+    transactions::verify(connection, &request, version, &mut pending.topics).await;
+    pending.queue();
     pending.send(connection);
     Ok(pending)
 }
 
 fn refuse_request(request: &Request<'_>) -> Option<AppendOutcome> {
-    if !matches!(request.acks, -1..=1) {
-        return Some(AppendOutcome::refused(
+    (!matches!(request.acks, -1..=1)).then(|| {
+        AppendOutcome::refused(
             ErrorCode::InvalidRequiredAcks,
             format!("acks is -1, 0 or 1, not {}", request.acks),
-        ));
-    }
-    request
-        .transactional_id
-        .map(|_| AppendOutcome::refused(ErrorCode::InvalidTxnState, "transactions are not served"))
+        )
+    })
 }
 
 fn find_topic<'a>(
@@ -142,29 +150,30 @@ fn find_topic<'a>(
 }
 
 impl PendingProduce {
-    /// Checks one batch and queues it for its shard.
-    fn admit(
-        &mut self,
-        topic: &Topic,
-        index: i32,
-        records: Option<bytes::Bytes>,
-        now_ms: i64,
-    ) -> PendingPartition {
-        match check(topic, index, records, now_ms) {
-            Ok(item) => {
-                let Owner::Shard { shard, .. } = item.partition.owner else {
-                    unreachable!("check refuses partitions without a shard")
+    /// Sorts what is left by shard.
+    fn queue(&mut self) {
+        let mut topics = std::mem::take(&mut self.topics);
+        let partitions = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+        for (_, pending) in partitions {
+            *pending =
+                match std::mem::replace(pending, PendingPartition::Asked { part: 0, item: 0 }) {
+                    PendingPartition::Checked(checked) => self.queue_one(checked),
+                    other => other,
                 };
-                let part = self.part_for(shard);
-                self.parts[part].items.push(item);
-                self.parts[part].waits_for_disk |= topic.settings.durability == Durability::Sync;
-                PendingPartition::Asked {
-                    part,
-                    item: self.parts[part].items.len() - 1,
-                }
-            }
-            Err(refusal) => PendingPartition::Done(refusal),
         }
+        self.topics = topics;
+    }
+
+    fn queue_one(&mut self, checked: Checked) -> PendingPartition {
+        let Owner::Shard { shard, .. } = checked.item.partition.owner else {
+            unreachable!("check refuses partitions without a shard")
+        };
+        let part = self.part_for(shard);
+        let queued = &mut self.parts[part];
+        queued.items.push(checked.item);
+        queued.waits_for_disk |= checked.waits_for_disk;
+        let item = queued.items.len() - 1;
+        PendingPartition::Asked { part, item }
     }
 
     fn part_for(&mut self, shard: usize) -> usize {
@@ -247,6 +256,7 @@ impl PendingProduce {
         let mut respond = |index: i32, pending: PendingPartition| {
             let outcome = match pending {
                 PendingPartition::Done(outcome) => outcome,
+                PendingPartition::Checked(_) => unreachable!("what is checked is queued"),
                 PendingPartition::Asked { part, item } => parts[part][item].clone(),
             };
             has_error |= outcome.error != ErrorCode::None;
@@ -285,6 +295,21 @@ impl PendingProduce {
     }
 }
 
+fn admit(
+    topic: &Topic,
+    index: i32,
+    records: Option<bytes::Bytes>,
+    now_ms: i64,
+) -> PendingPartition {
+    match check(topic, index, records, now_ms) {
+        Ok(item) => PendingPartition::Checked(Checked {
+            item,
+            waits_for_disk: topic.settings.durability == Durability::Sync,
+        }),
+        Err(refusal) => PendingPartition::Done(refusal),
+    }
+}
+
 /// Everything that can be refused before the shard is asked.
 fn check(
     topic: &Topic,
@@ -318,10 +343,10 @@ fn check(
                 format!("{}-{index}: {error}", topic.name),
             )
         })?;
-    if batch.header().is_transactional() || batch.header().is_control() {
+    if batch.header().is_control() {
         return Err(AppendOutcome::refused(
-            ErrorCode::InvalidTxnState,
-            "transactions are not served",
+            ErrorCode::InvalidRecord,
+            "control batches are written by the broker alone",
         ));
     }
     let name = format_args!("{}-{index}", topic.name);

@@ -9,7 +9,7 @@ use broker_state::topics::{Cluster as ClusterState, Topic as TopicState};
 use log::LogError;
 use wire::Uuid;
 
-use crate::cluster::{CONSUMER_OFFSETS, Cluster, ClusterImage, Topic};
+use crate::cluster::{Cluster, ClusterImage, Topic};
 use crate::coordinator::CoordinatorHandle;
 use crate::partition::{Owner, Partition};
 use crate::shard::{Event, OpenRequest, Reply, ShardHandle};
@@ -19,8 +19,8 @@ pub struct World {
     pub cluster: Arc<Cluster>,
     pub shards: Vec<ShardHandle>,
     pub coordinator: CoordinatorHandle,
-    /// The one partition that no shard owns.
-    pub offsets: Arc<Partition>,
+    /// The partitions that no shard owns: the journals of the coordinators.
+    pub journals: Vec<Arc<Partition>>,
 }
 
 /// What of the machine has changed and is to be seen in the world.
@@ -98,7 +98,7 @@ impl World {
     ) -> Result<HashMap<Uuid, Vec<Arc<Partition>>>, LogError> {
         let mut by_shard: Vec<Vec<OpenRequest>> = vec![Vec::new(); self.shards.len()];
         for topic in ids.iter().filter_map(|id| state.topic_by_id(*id)) {
-            if topic.name.as_ref() == CONSUMER_OFFSETS {
+            if self.journal(&topic.name).is_some() {
                 continue;
             }
             let present = image
@@ -153,8 +153,8 @@ impl World {
         if present.is_some_and(|topic| topic.settings != state.settings) {
             self.configure(&partitions, state.settings);
         }
-        if state.name.as_ref() == CONSUMER_OFFSETS && partitions.is_empty() {
-            partitions.push(Arc::clone(&self.offsets));
+        if partitions.is_empty() {
+            partitions.extend(self.journal(&state.name).cloned());
         }
         opened.sort_unstable_by_key(|partition| partition.index);
         partitions.append(&mut opened);
@@ -165,6 +165,12 @@ impl World {
             settings: state.settings,
             partitions,
         }));
+    }
+
+    /// The partition of an internal topic that a coordinator owns.
+    fn journal(&self, topic: &str) -> Option<&Arc<Partition>> {
+        let mut journals = self.journals.iter();
+        journals.find(|journal| journal.topic.as_ref() == topic)
     }
 
     fn configure(
