@@ -176,7 +176,7 @@ impl World {
             Record::GroupTombstone { group } => {
                 self.generations.remove(group);
             }
-            Record::Consumer { .. } | Record::Transaction(_) => {}
+            Record::Consumer { .. } | Record::Share { .. } | Record::Transaction(_) => {}
             Record::OffsetCommit {
                 group,
                 topic,
