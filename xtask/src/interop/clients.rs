@@ -236,7 +236,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), String> {
 }
 
 /// Installs unless the last installation was by the same `list`; two runs at once do it one after the other.
-fn once(
+pub fn once(
     home: &Path,
     list: &Path,
     install: impl FnOnce() -> Result<String, String>,

@@ -4,6 +4,7 @@
 //! The facts we know about single tests (needs, causes, time limits) stand in `interop/<suite>/tests.txt`, see [`facts`].
 
 pub mod facts;
+mod kafka_python;
 mod librdkafka;
 mod librdkafka_build;
 mod librdkafka_output;
@@ -143,6 +144,13 @@ pub const SUITES: &[Suite] = &[
         needs: rust_rdkafka::NEEDS,
         has_quick_part: false,
         run: rust_rdkafka::run,
+    },
+    Suite {
+        name: "kafka-python-tests",
+        source: "PyPI",
+        needs: kafka_python::NEEDS,
+        has_quick_part: false,
+        run: kafka_python::run,
     },
 ];
 
