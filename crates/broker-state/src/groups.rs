@@ -18,6 +18,7 @@ mod command;
 mod consumer;
 mod deadlines;
 mod durable;
+mod embedded;
 mod ids;
 mod live;
 mod offsets;
@@ -33,6 +34,7 @@ use std::collections::HashMap;
 use wire::ErrorCode;
 
 use crate::step::{Effects, Millis, RequestId};
+use admission::Entrance;
 use classic::ClassicGroup;
 use consumer::ConsumerGroup;
 use deadlines::Deadlines;
@@ -46,7 +48,8 @@ pub use command::{
 };
 pub use consumer::{
     AssignmentEpoch, Assignor, ClassicMember, ConsumerChange, ConsumerState, CurrentAssignment,
-    GroupEpoch, MemberSettings, MemberState, PartitionEpochs, Partitions, ResolvedRegex,
+    GroupEpoch, MemberSettings, MemberState, MigrationPolicy, PartitionEpochs, Partitions,
+    ResolvedRegex,
 };
 pub use durable::{DurableGroup, DurableGroups};
 pub use ids::{Generation, GroupId, InstanceId, MemberId, SharedBytes, TopicName};
@@ -187,10 +190,8 @@ impl Groups {
             Command::Join(join) => self.join(now, request, join, effects),
             Command::Sync(sync) => self.sync(now, request, sync, effects),
             Command::Heartbeat(heartbeat) => {
-                let error = self
-                    .heartbeat(now, &heartbeat)
-                    .err()
-                    .unwrap_or(ErrorCode::None);
+                let beaten = self.heartbeat(now, &heartbeat, effects);
+                let error = beaten.err().unwrap_or(ErrorCode::None);
                 effects.reply(request, Reply::Heartbeat(error));
             }
             Command::Leave(leave) => self.leave(now, request, leave, effects),
@@ -276,8 +277,15 @@ impl Groups {
         effects: &mut GroupEffects,
     ) {
         match self.check_join(&join) {
+            Ok(()) if self.is_consumer_group_with_members(&join.group) => {
+                let id = join.group.clone();
+                self.with_consumer(now, &id, effects, |group, step| {
+                    group.join_classic(step, request, join)
+                });
+            }
             Ok(()) => {
                 let id = join.group.clone();
+                self.make_room_for_classic(now, &id, effects);
                 self.with_classic(now, &id, effects, |group, step| {
                     group.join(step, request, join)
                 });
@@ -301,19 +309,32 @@ impl Groups {
             return;
         }
         let id = sync.group.clone();
+        if self.is_consumer_group_with_members(&id) {
+            self.with_consumer(now, &id, effects, |group, step| {
+                group.sync_classic(step, request, &sync)
+            });
+            return;
+        }
         self.with_classic(now, &id, effects, |group, step| {
             group.sync(step, request, sync)
         });
     }
 
-    fn heartbeat(&mut self, now: Millis, heartbeat: &Heartbeat) -> Result<(), ErrorCode> {
+    fn heartbeat(
+        &mut self,
+        now: Millis,
+        heartbeat: &Heartbeat,
+        effects: &mut GroupEffects,
+    ) -> Result<(), ErrorCode> {
         self.check_live(&heartbeat.group)?;
-        match self.live.get_mut(&heartbeat.group) {
-            Some(LiveGroup::Classic(group)) => group.heartbeat(now, heartbeat),
-            Some(LiveGroup::Consumer(_) | LiveGroup::Share(_)) | None => {
-                Err(ErrorCode::UnknownMemberId)
-            }
+        let mut beaten = Ok(());
+        if let Some(LiveGroup::Classic(group)) = self.live.get_mut(&heartbeat.group) {
+            return group.heartbeat(now, heartbeat);
         }
+        self.with_consumer(now, &heartbeat.group, effects, |group, step| {
+            beaten = group.heartbeat_classic(step, heartbeat);
+        });
+        beaten
     }
 
     fn leave(
@@ -324,6 +345,12 @@ impl Groups {
         effects: &mut GroupEffects,
     ) {
         match self.check_live(&leave.group) {
+            Ok(()) if self.is_consumer_group_with_members(&leave.group) => {
+                let id = leave.group.clone();
+                self.with_consumer(now, &id, effects, |group, step| {
+                    group.leave_classic(step, request, leave)
+                });
+            }
             Ok(()) => {
                 let id = leave.group.clone();
                 self.with_classic(now, &id, effects, |group, step| {
@@ -361,44 +388,64 @@ impl Groups {
         beat: &ConsumerHeartbeat,
         effects: &mut GroupEffects,
     ) {
-        if let Err(refusal) = self.check_consumer_heartbeat(beat) {
-            effects.reply(request, Reply::ConsumerHeartbeat(Err(refusal)));
-            return;
-        }
-        self.make_consumer_group(now, &beat.group, effects);
-        self.with_live(now, &beat.group, effects, |group, step| match group {
-            LiveGroup::Consumer(group) => group.heartbeat(step, request, beat),
-            LiveGroup::Classic(_) | LiveGroup::Share(_) => {
-                unreachable!("the group was made a consumer group")
+        match self.check_consumer_heartbeat(beat) {
+            Ok(Entrance::Open) => {}
+            Ok(Entrance::New) => self.make_consumer_group(now, &beat.group, None, effects),
+            Ok(Entrance::Upgrade(state)) => {
+                self.make_consumer_group(now, &beat.group, Some(state), effects);
             }
+            Err(refusal) => {
+                effects.reply(request, Reply::ConsumerHeartbeat(Err(refusal)));
+                return;
+            }
+        }
+        let empty = || LiveGroup::Consumer(ConsumerGroup::empty(beat.group.clone()));
+        self.live.entry(beat.group.clone()).or_insert_with(empty);
+        self.with_consumer(now, &beat.group, effects, |group, step| {
+            group.heartbeat(step, request, beat);
         });
     }
 
-    /// Makes sure that a consumer group is live. One that is new is recorded; a classic one without members gives way.
-    fn make_consumer_group(&mut self, now: Millis, id: &GroupId, effects: &mut GroupEffects) {
-        let found = self.durable.get(id.as_str());
-        if found.is_none_or(|group| group.consumer.is_none()) {
-            let before = found.map_or_else(Vec::new, |group| group.tombstones(id));
-            self.live.remove(id);
-            let mut step = self.step(now, effects);
-            before.into_iter().for_each(|record| step.write(record));
-            step.write(Record::Consumer {
-                group: id.clone(),
-                change: ConsumerChange::Group(Some(GroupEpoch::FIRST)),
-            });
+    /// Records a consumer group, without members or with those of a classic group, in the place of whatever there was.
+    fn make_consumer_group(
+        &mut self,
+        now: Millis,
+        id: &GroupId,
+        upgraded: Option<ConsumerState>,
+        effects: &mut GroupEffects,
+    ) {
+        let before = self.durable.get(id.as_str());
+        let before = before.map_or_else(Vec::new, |group| group.tombstones(id));
+        let live = self.live.remove(id);
+        let state = upgraded.unwrap_or_else(ConsumerState::first);
+        let consumer = ConsumerGroup::recorded(id.clone(), &state, now, &self.settings);
+        let mut step = self.step(now, effects);
+        if let Some(LiveGroup::Classic(mut classic)) = live {
+            classic.dismiss(&mut step);
         }
-        let empty = || LiveGroup::Consumer(ConsumerGroup::empty(id.clone()));
-        self.live.entry(id.clone()).or_insert_with(empty);
+        before.into_iter().for_each(|record| step.write(record));
+        for change in state.changes() {
+            let group = id.clone();
+            step.write(Record::Consumer { group, change });
+        }
+        self.live.insert(id.clone(), LiveGroup::Consumer(consumer));
     }
 
-    /// Nobody can be a member of a classic group that is not live.
+    /// Forgets that a group without members was a consumer group, so that it may be a classic one.
+    fn make_room_for_classic(&mut self, now: Millis, id: &GroupId, effects: &mut GroupEffects) {
+        let found = self.durable.get(id.as_str());
+        let found = found.filter(|group| group.consumer.is_some());
+        let before = found.map_or_else(Vec::new, |group| group.tombstones(id));
+        let mut step = self.step(now, effects);
+        before.into_iter().for_each(|record| step.write(record));
+    }
+
+    /// Nobody can be a member of a group that is not live.
     fn check_live(&self, group: &GroupId) -> Result<(), ErrorCode> {
         admission::check_group_id(group)?;
         match self.live.get(group) {
-            Some(LiveGroup::Classic(_)) => Ok(()),
-            Some(LiveGroup::Consumer(_) | LiveGroup::Share(_)) | None => {
-                Err(ErrorCode::UnknownMemberId)
-            }
+            Some(LiveGroup::Classic(_) | LiveGroup::Consumer(_)) => Ok(()),
+            Some(LiveGroup::Share(_)) | None => Err(ErrorCode::UnknownMemberId),
         }
     }
 
@@ -425,6 +472,22 @@ impl Groups {
         });
     }
 
+    /// Lets `act` change a consumer group.
+    fn with_consumer(
+        &mut self,
+        now: Millis,
+        id: &GroupId,
+        effects: &mut GroupEffects,
+        act: impl FnOnce(&mut ConsumerGroup, &mut Step<'_>),
+    ) {
+        self.with_live(now, id, effects, |group, step| match group {
+            LiveGroup::Consumer(group) => act(group, step),
+            LiveGroup::Classic(_) | LiveGroup::Share(_) => {
+                unreachable!("the request was for a consumer group")
+            }
+        });
+    }
+
     /// Lets `act` change a live group, then sets its deadline, or forgets the group if only its durable state is left.
     fn with_live(
         &mut self,
@@ -447,6 +510,11 @@ impl Groups {
                 departed: &mut self.departed,
             },
         );
+        if let LiveGroup::Consumer(consumer) = group
+            && let Some(classic) = consumer.take_downgraded()
+        {
+            *group = LiveGroup::Classic(classic);
+        }
         if group.is_idle() {
             self.live.remove(id);
             self.deadlines.set(id, None);

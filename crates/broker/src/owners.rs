@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use broker_state::configs::BrokerConfig;
-use broker_state::groups::{Assignor, ConsumerGroupSettings, GroupSettings};
+use broker_state::groups::{Assignor, ConsumerGroupSettings, GroupSettings, MigrationPolicy};
 use broker_state::transactions::TransactionSettings;
 
 use crate::clock::Clock;
@@ -184,6 +184,10 @@ fn consumer_group_settings(config: &BrokerConfig) -> ConsumerGroupSettings {
             assignors
         },
         assignment_interval: millis("group.consumer.assignment.interval.ms"),
+        migration_policy: config
+            .value("group.consumer.migration.policy")
+            .and_then(MigrationPolicy::named)
+            .unwrap_or_default(),
         ..defaults
     }
 }

@@ -4,7 +4,7 @@ use wire::ErrorCode;
 
 use super::Groups;
 use super::command::{ConsumerHeartbeat, JoinGroup};
-use super::consumer::check_heartbeat;
+use super::consumer::{ConsumerState, MigrationPolicy, check_heartbeat, upgraded};
 use super::durable::DurableGroup;
 use super::ids::{GroupId, InstanceId};
 use super::live::LiveGroup;
@@ -21,9 +21,16 @@ impl Groups {
         if !sessions.contains(&join.session_timeout) {
             return Err(ErrorCode::InvalidSessionTimeout);
         }
-        match self.group_type(&join.group) {
-            Some(GroupType::Classic) | None => {}
-            Some(_) => return Err(ErrorCode::InconsistentGroupProtocol),
+        if self.group_type(&join.group) == Some(GroupType::Share) {
+            return Err(ErrorCode::InconsistentGroupProtocol);
+        }
+        if self.is_consumer_group_with_members(&join.group) {
+            let migrates = self.settings.consumer.migration_policy != MigrationPolicy::Disabled;
+            return if migrates {
+                Ok(())
+            } else {
+                Err(ErrorCode::InconsistentGroupProtocol)
+            };
         }
         if !self.exists(&join.group) {
             if !join.member_id.is_empty() {
@@ -36,8 +43,11 @@ impl Groups {
         Ok(())
     }
 
-    /// Whether a heartbeat makes sense, and whether there is, or may be, a consumer group for it.
-    pub(super) fn check_consumer_heartbeat(&self, beat: &ConsumerHeartbeat) -> Result<(), Refusal> {
+    /// Whether a heartbeat makes sense, and what has to be done for there to be a consumer group for it.
+    pub(super) fn check_consumer_heartbeat(
+        &self,
+        beat: &ConsumerHeartbeat,
+    ) -> Result<Entrance, Refusal> {
         let group = &beat.group;
         check_group_id(group)
             .map_err(|error| Refusal::new(error, "the group id is empty or too long"))?;
@@ -45,21 +55,26 @@ impl Groups {
         let not_found = |message| Err(Refusal::new(ErrorCode::GroupIdNotFound, message));
         let joins = beat.epoch == 0;
         match self.group_type(group) {
-            Some(GroupType::Consumer) => Ok(()),
-            Some(GroupType::Classic) if joins && self.is_empty(group) => Ok(()),
+            Some(GroupType::Consumer) => Ok(Entrance::Open),
+            Some(GroupType::Classic) if joins => match self.live.get(group) {
+                Some(LiveGroup::Classic(live)) if !live.is_empty() => {
+                    let upgraded = upgraded(group, live, &self.settings, &self.topics);
+                    upgraded.map(Entrance::Upgrade)
+                }
+                _ => Ok(Entrance::New),
+            },
             Some(_) => not_found(format!("group {group} is not a consumer group")),
             None if !joins => not_found(format!("consumer group {group} not found")),
             None if self.is_full() => Err(Refusal::new(
                 ErrorCode::GroupMaxSizeReached,
                 format!("the broker has {} groups already", self.settings.max_groups),
             )),
-            None => Ok(()),
+            None => Ok(Entrance::New),
         }
     }
 
-    /// Whether a group has no members, and nobody who is about to be one.
-    fn is_empty(&self, group: &GroupId) -> bool {
-        self.live.get(group).is_none_or(LiveGroup::is_idle)
+    pub(super) fn is_consumer_group_with_members(&self, group: &GroupId) -> bool {
+        matches!(self.live.get(group), Some(LiveGroup::Consumer(_)))
     }
 
     pub(super) fn exists(&self, group: &GroupId) -> bool {
@@ -85,6 +100,15 @@ impl Groups {
             self.durable.len() + only_live.count() >= limit
         }
     }
+}
+
+/// How a heartbeat finds its consumer group.
+pub(super) enum Entrance {
+    Open,
+    /// There is none yet, or one of the classic protocol without members.
+    New,
+    /// A classic group becomes this one.
+    Upgrade(ConsumerState),
 }
 
 pub(super) fn check_group_id(group: &GroupId) -> Result<(), ErrorCode> {

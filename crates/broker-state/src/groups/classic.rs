@@ -14,6 +14,7 @@
 
 mod join;
 mod members;
+mod migration;
 mod subscription;
 mod sync;
 
@@ -28,6 +29,7 @@ use super::records::{GroupMetadata, Record};
 use super::reply::{DescribedGroup, GroupState, JoinReply, JoinedMember, Reply};
 use crate::step::{Millis, RequestId};
 use members::{Member, Waiting};
+pub(super) use migration::ClassicGroupMember;
 pub(super) use subscription::Subscribed;
 
 /// The protocol type of consumers; the only one whose subscriptions the broker reads.
@@ -130,6 +132,11 @@ impl ClassicGroup {
     /// Whether nothing is left here that the durable state does not say.
     pub(super) fn is_idle(&self) -> bool {
         self.phase == Phase::Empty && self.pending.is_empty()
+    }
+
+    /// Whether there are no members; some may be about to be.
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
     }
 
     pub(super) fn describe(&self) -> DescribedGroup {

@@ -10,10 +10,12 @@
 //! only grow. Source: KIP-848 and the behaviour of Apache Kafka 4.
 
 mod assignor;
+mod classic_members;
 mod describe;
 mod heartbeat;
 mod identity;
 mod leaving;
+mod migration;
 mod offsets;
 mod reconcile;
 mod records;
@@ -22,9 +24,10 @@ mod state;
 mod subscription;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::Step;
-use super::classic::Subscribed;
+use super::classic::{ClassicGroup, Subscribed};
 use super::durable::DurableGroups;
 use super::ids::{GroupId, MemberId};
 use super::records::Record;
@@ -34,6 +37,8 @@ use crate::step::Millis;
 
 pub use assignor::Assignor;
 pub(super) use heartbeat::check_heartbeat;
+pub use migration::MigrationPolicy;
+pub(super) use migration::upgraded;
 pub(super) use offsets::CommitAdmission;
 pub use state::{
     AssignmentEpoch, ClassicMember, ConsumerChange, ConsumerState, CurrentAssignment, GroupEpoch,
@@ -52,6 +57,8 @@ pub(super) struct ConsumerGroup {
     sessions: BTreeMap<MemberId, Session>,
     /// Topics may have changed since the group epoch was given.
     is_stale: bool,
+    /// What the group has become in this step, as its last member of the new protocol has gone.
+    downgraded: Option<ClassicGroup>,
 }
 
 /// Until when a member is waited for.
@@ -60,6 +67,10 @@ struct Session {
     ends: Millis,
     /// Until when it must have given up partitions, and at which epoch it was told to.
     must_revoke: Option<(Millis, i32)>,
+    /// Until when a classic member must have joined that was told to.
+    must_join: Option<Millis>,
+    /// Until when a classic member must have asked for its assignment.
+    must_sync: Option<Millis>,
 }
 
 impl ConsumerGroup {
@@ -69,6 +80,7 @@ impl ConsumerGroup {
             id,
             sessions: BTreeMap::new(),
             is_stale: true,
+            downgraded: None,
         }
     }
 
@@ -82,9 +94,10 @@ impl ConsumerGroup {
         let session = |(id, member): (&MemberId, &MemberSettings)| {
             let current = state.currents.get(id);
             let revoking = current.filter(|c| c.state == MemberState::UnrevokedPartitions);
+            let revoking = revoking.filter(|_| member.classic.is_none());
             let session = Session {
-                ends: now + settings.consumer.session_timeout,
                 must_revoke: revoking.map(|c| (now + member.rebalance_timeout, c.epoch)),
+                ..Session::until(now + member.session_timeout(settings))
             };
             (id.clone(), session)
         };
@@ -112,24 +125,23 @@ impl ConsumerGroup {
         self.is_stale = true;
     }
 
-    /// Fences the members whose session or time to revoke is over.
+    /// Fences the members whose session is over, or who have not done in time what they were told to.
     pub(super) fn tick(&mut self, step: &mut Step<'_>) {
         let state = self.current(step);
-        let is_late = |(id, session): &(&MemberId, &Session)| {
-            let epoch = state.currents.get(*id).map(|current| current.epoch);
-            let late = |(at, told): (Millis, i32)| at <= step.now && epoch == Some(told);
-            session.ends <= step.now || session.must_revoke.is_some_and(late)
-        };
-        let late: Vec<MemberId> = self
-            .sessions
-            .iter()
-            .filter(is_late)
-            .map(|(id, _)| id.clone())
-            .collect();
-        for session in self.sessions.values_mut() {
-            session.must_revoke = session.must_revoke.filter(|(at, _)| *at > step.now);
+        for (id, session) in &mut self.sessions {
+            let epoch = state.currents.get(id).map(|current| current.epoch);
+            // Whoever has moved on since need not hurry any more.
+            session.must_revoke = session.must_revoke.filter(|(_, told)| epoch == Some(*told));
         }
+        let sessions = self.sessions.iter();
+        let late = sessions.filter(|(_, session)| session.next_deadline() <= step.now);
+        let late: Vec<MemberId> = late.map(|(id, _)| id.clone()).collect();
         self.fence(step, &late);
+    }
+
+    /// The classic group that this has become, if it has.
+    pub(super) fn take_downgraded(&mut self) -> Option<ClassicGroup> {
+        self.downgraded.take()
     }
 
     pub(super) fn subscribed(&self, durable: &DurableGroups) -> Subscribed {
@@ -156,10 +168,26 @@ impl ConsumerGroup {
 }
 
 impl Session {
-    fn next_deadline(&self) -> Millis {
-        match self.must_revoke {
-            Some((at, _)) => at.min(self.ends),
-            None => self.ends,
+    fn until(ends: Millis) -> Self {
+        Session {
+            ends,
+            must_revoke: None,
+            must_join: None,
+            must_sync: None,
         }
+    }
+
+    fn next_deadline(&self) -> Millis {
+        let revoke = self.must_revoke.map(|(at, _)| at);
+        let others = [revoke, self.must_join, self.must_sync];
+        others.into_iter().flatten().fold(self.ends, Millis::min)
+    }
+}
+
+impl MemberSettings {
+    /// How long a member may be silent: the group says so, or a classic member itself.
+    fn session_timeout(&self, settings: &GroupSettings) -> Duration {
+        let classic = self.classic.as_ref().map(|classic| classic.session_timeout);
+        classic.unwrap_or(settings.consumer.session_timeout)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::consumer::Assignor;
+use super::consumer::{Assignor, MigrationPolicy};
 
 /// Settings of the `Groups` machine; read at every step, so a change takes effect at the next one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +74,8 @@ pub struct ConsumerGroupSettings {
     pub assignors: Vec<Assignor>,
     /// `group.consumer.assignment.interval.ms`: targets are made no more often (KIP-1263).
     pub assignment_interval: Duration,
+    /// `group.consumer.migration.policy`
+    pub migration_policy: MigrationPolicy,
     /// Topics that one member may name; more is refused with `INVALID_REQUEST`.
     pub max_subscribed_topics: usize,
     /// Regular expressions of one group; more is refused with `INVALID_REGULAR_EXPRESSION`.
@@ -88,6 +90,7 @@ impl Default for ConsumerGroupSettings {
             max_size: 10_000,
             assignors: Assignor::ALL.to_vec(),
             assignment_interval: Duration::from_secs(1),
+            migration_policy: MigrationPolicy::default(),
             max_subscribed_topics: 10_000,
             max_regexes: 100,
         }

@@ -1,8 +1,11 @@
 //! The rules of consumer groups, told as stories; the language is described in `story.rs`.
 
+mod assigning;
 mod consumers;
+mod consumers_offsets;
 mod expiring;
 mod joining;
+mod migrating;
 mod offsets;
 mod random;
 mod recording;

@@ -3,7 +3,7 @@
 //! ```text
 //! set delay=3s retention=7d          settings, before anything else
 //! join a topics=t1,t2 instance=i     client a joins; it repeats the join when told its member id, unless `once`
-//! sync a a=0,1 b=2                   client a syncs; as leader it brings assignments by client
+//! sync a a=0,1 b=2                   client a syncs; as leader it brings assignments by client (`t1:0+1`: as consumers do)
 //! beat a · leave a b · leave i=box   heartbeat, leave (batched, or by instance)
 //! commit a t1:0=42 · commit - t1:0=9 commit as a member, or as a consumer that is none
 //! commit - t1:0=9 in=7 · end 7 abort in the transaction of producer 7, which ends
@@ -196,6 +196,11 @@ impl World {
                 "member" => settings.max_member_metadata_bytes = words::number(value),
                 "record" => settings.max_group_record_bytes = words::number(value),
                 "sweep" => settings.max_swept_per_tick = words::number(value),
+                "silence" => settings.consumer.session_timeout = words::duration(value),
+                "migration" => {
+                    settings.consumer.migration_policy =
+                        MigrationPolicy::named(value).expect("a policy");
+                }
                 "consumers" => settings.consumer.max_size = words::number(value),
                 "interval" => settings.consumer.assignment_interval = words::duration(value),
                 "regexes" => settings.consumer.max_regexes = words::number(value),
@@ -241,7 +246,7 @@ impl World {
         let assignments = assignments.map(|(name, partitions)| {
             (
                 self.clients[*name].member_id.clone(),
-                SharedBytes::from(partitions.as_bytes()),
+                words::assignment(partitions),
             )
         });
         let sync = SyncGroup {
@@ -301,7 +306,9 @@ impl World {
             member_id: words.member(&client),
             instance_id: words.instance(&client),
             generation: words.generation(&client),
-            knows_member_epochs: true,
+            knows_member_epochs: words
+                .get("v")
+                .is_none_or(|version| words::number(version) >= 9),
             retention: words.get("keep").map(words::duration),
             topics: words.commit_topics(),
         };
@@ -327,8 +334,10 @@ impl World {
         self.ask(
             "",
             Command::FetchOffsets(FetchOffsets {
-                member_id: None,
-                member_epoch: -1,
+                member_id: words.get("as").map(MemberId::from),
+                member_epoch: words
+                    .get("epoch")
+                    .map_or(-1, |epoch| epoch.parse().expect("an epoch")),
                 group: words.group(),
                 topics,
                 require_stable: words.flag("stable"),

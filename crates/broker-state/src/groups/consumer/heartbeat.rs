@@ -134,13 +134,7 @@ impl ConsumerGroup {
         let timed = settings.filter(|settings| revokes && settings.classic.is_none());
         let must_revoke = timed.map(|member| (step.now + member.rebalance_timeout, next.epoch));
         self.write(step, ConsumerChange::Current(member.clone(), Some(next)));
-        let ends = step.now + step.settings.consumer.session_timeout;
-        let session = self.sessions.entry(member.clone());
-        let session = session.or_insert(Session {
-            ends,
-            must_revoke: None,
-        });
-        session.must_revoke = must_revoke;
+        self.session(step, member).must_revoke = must_revoke;
         Ok(())
     }
 
@@ -174,14 +168,18 @@ impl ConsumerGroup {
     }
 
     pub(super) fn restart_session(&mut self, step: &Step<'_>, member: &MemberId) {
-        let ends = step.now + step.settings.consumer.session_timeout;
+        let settings = self.current(step).members.get(member);
+        let timeout = settings.map_or(step.settings.consumer.session_timeout, |settings| {
+            settings.session_timeout(step.settings)
+        });
+        self.session(step, member).ends = step.now + timeout;
+    }
+
+    fn session(&mut self, step: &Step<'_>, member: &MemberId) -> &mut Session {
         let session = self.sessions.entry(member.clone());
-        session
-            .or_insert(Session {
-                ends,
-                must_revoke: None,
-            })
-            .ends = ends;
+        session.or_insert(Session::until(
+            step.now + step.settings.consumer.session_timeout,
+        ))
     }
 }
 

@@ -61,9 +61,14 @@ impl ConsumerGroup {
         }
     }
 
-    /// Removes members and gives the group a new epoch, so that the others get their partitions.
+    /// Removes members and gives the group a new epoch, so that the others get their partitions. If all of those speak the
+    /// classic protocol, so does the group from now on.
     pub(super) fn fence(&mut self, step: &mut Step<'_>, members: &[MemberId]) {
         if members.is_empty() {
+            return;
+        }
+        if self.shall_downgrade(step, members) {
+            self.downgrade(step, members);
             return;
         }
         for member in members {

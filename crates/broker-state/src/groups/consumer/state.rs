@@ -128,6 +128,14 @@ pub enum ConsumerChange {
 }
 
 impl ConsumerState {
+    /// A group that nobody has joined.
+    pub fn first() -> Self {
+        ConsumerState {
+            epoch: GroupEpoch::FIRST,
+            ..ConsumerState::default()
+        }
+    }
+
     /// Takes in one change; the removal of the group itself is its owner's.
     pub fn apply(&mut self, change: &ConsumerChange) {
         match change {

@@ -243,3 +243,29 @@ pub(super) fn view(group: &Result<DescribedConsumerGroup, Refusal>) -> String {
         group.assignor
     )
 }
+
+/// An assignment as consumers of the classic protocol read it: topics with their partitions.
+pub(super) fn embedded(assignment: &[u8]) -> String {
+    let int32 = |at: usize| {
+        let bytes = assignment[at..at + 4].try_into();
+        i32::from_be_bytes(bytes.expect("four bytes")) as usize
+    };
+    let mut at = 6;
+    let mut shown = Vec::new();
+    for _ in 0..int32(2) {
+        let length = usize::from(assignment[at + 1]);
+        let topic = std::str::from_utf8(&assignment[at + 2..at + 2 + length]).expect("a name");
+        at += 2 + length;
+        let count = int32(at);
+        let partitions = (1..=count).map(|index| int32(at + 4 * index).to_string());
+        shown.push(format!(
+            "{topic}:{}",
+            partitions.collect::<Vec<_>>().join("+")
+        ));
+        at += 4 + 4 * count;
+    }
+    if shown.is_empty() {
+        return "none".to_owned();
+    }
+    shown.join(",")
+}

@@ -265,7 +265,7 @@ fn assignments<'a>(members: impl Iterator<Item = (&'a MemberId, &'a SharedBytes)
 fn shown(assignment: &SharedBytes) -> String {
     match &assignment[..] {
         [] => "nothing".to_owned(),
-        [0, ..] => "none".to_owned(),
+        [0, ..] => super::consumers::embedded(assignment),
         text => String::from_utf8_lossy(text).into_owned(),
     }
 }

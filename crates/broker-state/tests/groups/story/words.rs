@@ -77,7 +77,7 @@ impl<'a> Words<'a> {
     pub(super) fn join(&self, name: &str, client: &Client) -> JoinGroup {
         let topics = self.get("topics").unwrap_or("t1");
         let metadata = self.get("raw").map_or_else(
-            || subscription(topics),
+            || subscription(topics, self.get("owned")),
             |raw| SharedBytes::from(raw.as_bytes()),
         );
         let protocols = self
@@ -144,8 +144,36 @@ impl<'a> Words<'a> {
     }
 }
 
+/// `t1:0+1` as consumers encode it, anything else as it is.
+pub(super) fn assignment(text: &str) -> SharedBytes {
+    if !text.contains(':') {
+        return SharedBytes::from(text.as_bytes());
+    }
+    let mut bytes = vec![0, 1];
+    named_partitions(&mut bytes, text);
+    bytes.extend((-1i32).to_be_bytes());
+    SharedBytes::from(bytes)
+}
+
+fn named_partitions(bytes: &mut Vec<u8>, text: &str) {
+    let topics: Vec<&str> = text
+        .split(',')
+        .filter(|topic| topic.contains(':'))
+        .collect();
+    bytes.extend((topics.len() as i32).to_be_bytes());
+    for (topic, partitions) in topics.iter().filter_map(|topic| topic.split_once(':')) {
+        bytes.extend((topic.len() as i16).to_be_bytes());
+        bytes.extend(topic.as_bytes());
+        let partitions: Vec<i32> = partitions.split('+').map(|p| number(p) as i32).collect();
+        bytes.extend((partitions.len() as i32).to_be_bytes());
+        partitions
+            .iter()
+            .for_each(|partition| bytes.extend(partition.to_be_bytes()));
+    }
+}
+
 /// A `ConsumerProtocolSubscription` of version 1: topics, user data, owned partitions.
-pub(super) fn subscription(topics: &str) -> SharedBytes {
+pub(super) fn subscription(topics: &str, owned: Option<&str>) -> SharedBytes {
     let topics: Vec<&str> = topics
         .split(',')
         .filter(|topic| !topic.is_empty())
@@ -157,7 +185,7 @@ pub(super) fn subscription(topics: &str) -> SharedBytes {
         bytes.extend(topic.as_bytes());
     }
     bytes.extend((-1i32).to_be_bytes());
-    bytes.extend(0i32.to_be_bytes());
+    named_partitions(&mut bytes, owned.unwrap_or_default());
     SharedBytes::from(bytes)
 }
 
