@@ -6,6 +6,7 @@
 //! assigned and before the next `admit`, also for batches of one step that are not durable yet.
 //! Source of rules: KIP-98, KIP-360, Kafka's ProducerStateManager and ProducerAppendInfo.
 
+mod ends;
 mod snapshot;
 
 #[cfg(test)]
@@ -17,6 +18,7 @@ use std::time::Duration;
 use wire::ErrorCode;
 use wire::records::BatchHeader;
 
+pub use ends::ProducerEnd;
 pub use snapshot::SnapshotError;
 
 use crate::step::Millis;

@@ -11,6 +11,7 @@ mod api;
 mod broker;
 mod clock;
 mod cluster;
+mod compactor;
 mod connection;
 mod controller;
 mod coordinator;

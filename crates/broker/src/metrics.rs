@@ -1,10 +1,12 @@
 //! What the broker counts. Few labels on purpose: requests by API, sizes by topic, lag by group; never by
 //! partition, client or address. Per-topic and per-group series end at `SERIES_CAP`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -14,7 +16,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use wire::ApiKey;
 
-use crate::shard::StepTimes;
+use crate::shard::{CompactionNeed, StepTimes};
 use crate::transactions::TransactionMetrics;
 
 /// Most series of one per-topic or per-group metric; the rest is left out and counted.
@@ -54,7 +56,70 @@ pub struct Metrics {
     synced_files: Counter,
     step_batches: Histogram,
     pub transactions: TransactionMetrics,
+    compactions: Compactions,
     scraped: Scraped,
+}
+
+/// What compaction does, and what waits for it.
+struct Compactions {
+    seconds: Histogram,
+    read_bytes: Counter,
+    kept_bytes: Counter,
+    removed_records: Counter,
+    dirtiest: Gauge<f64, std::sync::atomic::AtomicU64>,
+    uncleanable: Gauge,
+    /// As each shard has found it.
+    needs: Mutex<BTreeMap<usize, CompactionNeed>>,
+}
+
+impl Default for Compactions {
+    fn default() -> Self {
+        Self {
+            seconds: Histogram::new(exponential_buckets(0.01, 4.0, 9)),
+            read_bytes: Counter::default(),
+            kept_bytes: Counter::default(),
+            removed_records: Counter::default(),
+            dirtiest: Gauge::default(),
+            uncleanable: Gauge::default(),
+            needs: Mutex::default(),
+        }
+    }
+}
+
+impl Compactions {
+    fn register(&self, registry: &mut Registry) {
+        registry.register_with_unit(
+            "compaction",
+            "Time of one compaction of one partition",
+            Unit::Seconds,
+            self.seconds.clone(),
+        );
+        registry.register(
+            "compaction_read_bytes",
+            "Bytes of the segments that compactions went through",
+            self.read_bytes.clone(),
+        );
+        registry.register(
+            "compaction_kept_bytes",
+            "Bytes that stayed of them",
+            self.kept_bytes.clone(),
+        );
+        registry.register(
+            "compaction_removed_records",
+            "Records that compactions removed",
+            self.removed_records.clone(),
+        );
+        registry.register(
+            "compaction_dirty_ratio",
+            "The uncompacted share of the partition that has the largest",
+            self.dirtiest.clone(),
+        );
+        registry.register(
+            "compaction_uncleanable_partitions",
+            "Partitions that cannot be compacted because something in them cannot be read",
+            self.uncleanable.clone(),
+        );
+    }
 }
 
 /// Gauges that are set when the metrics are asked for.
@@ -125,6 +190,7 @@ impl Metrics {
             synced_files: Counter::default(),
             step_batches: Histogram::new(exponential_buckets(1.0, 4.0, 7)),
             transactions: TransactionMetrics::default(),
+            compactions: Compactions::default(),
             scraped: Scraped::default(),
         };
         metrics.registered()
@@ -179,6 +245,7 @@ impl Metrics {
             "Batches that one step made durable together",
             self.step_batches.clone(),
         );
+        self.compactions.register(registry);
         self.scraped.register(registry);
         let build = Family::<Labels<1>, Gauge>::default();
         build
@@ -194,6 +261,26 @@ impl Metrics {
             api.requests.inc();
             api.seconds.observe(took.as_secs_f64());
         }
+    }
+
+    /// Counts one compaction.
+    pub fn compacted(&self, report: &log::CompactionReport, took: Duration) {
+        let compactions = &self.compactions;
+        compactions.seconds.observe(took.as_secs_f64());
+        compactions.read_bytes.inc_by(report.read_bytes.0);
+        compactions.kept_bytes.inc_by(report.kept_bytes.0);
+        let gone = report.records.read.saturating_sub(report.records.kept);
+        compactions.removed_records.inc_by(gone);
+    }
+
+    /// Notes what a shard has found to be compacted.
+    pub fn compaction_need(&self, shard: usize, need: CompactionNeed) {
+        let mut needs = self.compactions.needs.lock();
+        needs.insert(shard, need);
+        let dirtiest = needs.values().map(|need| need.dirtiest).fold(0.0, f64::max);
+        let uncleanable = needs.values().map(|need| need.uncleanable as i64).sum();
+        self.compactions.dirtiest.set(dirtiest);
+        self.compactions.uncleanable.set(uncleanable);
     }
 
     /// Counts one step of a shard.

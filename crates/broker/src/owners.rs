@@ -10,6 +10,7 @@ use broker_state::transactions::TransactionSettings;
 
 use crate::clock::Clock;
 use crate::cluster::{CONSUMER_OFFSETS, Cluster, TRANSACTION_STATE};
+use crate::compactor::{Compactor, CompactorSettings};
 use crate::controller::{Controller, ControllerHandle, World};
 use crate::coordinator::{Coordinator, CoordinatorHandle};
 use crate::data::Data;
@@ -18,7 +19,7 @@ use crate::keeper::Keeper;
 use crate::metrics::Metrics;
 use crate::partition::{Owner, Partition};
 use crate::settings::Limits;
-use crate::shard::{self, Event, Reply, Shard, ShardHandle};
+use crate::shard::{self, Event, Reply, Shard, ShardHandle, UpkeepSettings};
 use crate::sync_pool::SyncPool;
 use crate::transactions::{Surroundings, TransactionCoordinator, TransactionsHandle};
 
@@ -66,15 +67,20 @@ impl Owners {
             TransactionCoordinator::open(data, transactions, Arc::clone(&syncs), now_ms)?;
         let topics = InternalTopics::of(&config);
         let partitions = limits.partitions;
+        let upkeep = UpkeepSettings::of(&config);
+        let compactor = CompactorSettings::of(&config);
+        let (metrics, keeper) = (Arc::clone(around.metrics), around.keeper.clone());
+        let compactor = Arc::new(Compactor::new(compactor, metrics, keeper));
         let mut controller =
             Controller::open(data, config, partitions, Arc::clone(&syncs), now_ms)?;
         topics.ensure(&mut controller, entropy, now_ms)?;
 
-        let (shards, mut threads) = start_shards(around, &syncs, shards);
+        let (shards, mut threads) = start_shards(around, &syncs, shards, upkeep, &compactor);
         let mut world = World {
             root: data.root().to_owned(),
             cluster: Arc::default(),
             shards: shards.clone(),
+            compactor: Arc::clone(&compactor),
             coordinator: CoordinatorHandle::new(),
             journals: vec![
                 journal_partition(&controller, CONSUMER_OFFSETS, coordinator.shared_view()),
@@ -125,9 +131,12 @@ fn start_shards(
     around: Around<'_>,
     syncs: &Arc<SyncPool>,
     count: usize,
+    upkeep: UpkeepSettings,
+    compactor: &Arc<Compactor>,
 ) -> (Vec<ShardHandle>, Vec<JoinHandle<()>>) {
     let start = |index| {
-        let shard = Shard::new(index, Arc::clone(around.data.disk()), Arc::clone(syncs));
+        let mut shard = Shard::new(index, Arc::clone(around.data.disk()), Arc::clone(syncs));
+        shard.set_upkeep(upkeep);
         let (clock, metrics) = (around.clock.clone(), Arc::clone(around.metrics));
         shard::spawn(
             shard,
@@ -135,6 +144,7 @@ fn start_shards(
             clock,
             metrics,
             around.keeper.clone(),
+            Some(Arc::clone(compactor)),
         )
     };
     (0..count).map(start).unzip()

@@ -8,10 +8,12 @@
 //!
 //! `Shard::step` is plain code without threads or clocks, which the simulation drives; `thread` runs it.
 
+mod background;
 mod event;
 mod owned;
 mod step;
 mod thread;
+mod upkeep;
 
 pub use event::{
     AppendItem, AppendOutcome, Event, Marker, MarkerOutcome, OpenRequest, Reply, Slot,
@@ -19,3 +21,4 @@ pub use event::{
 pub use owned::log_settings;
 pub use step::{Checkpointing, Completed, Fatal, Shard, StepTimes};
 pub use thread::{OnFatal, ShardHandle, spawn};
+pub use upkeep::{CompactionNeed, UpkeepSettings};

@@ -220,6 +220,31 @@ impl PartitionLog {
         Ok(())
     }
 
+    /// Ends the active segment if its first record is older than a segment may get, without waiting for the next record.
+    ///
+    /// # Errors
+    /// `Io` when the disk refuses; `Halted` after a failed write.
+    pub fn roll_if_aged(&mut self, now_ms: i64) -> Result<bool, LogError> {
+        let first = match self.progress.first_timestamp {
+            NO_TIMESTAMP => self.segment_created_ms,
+            first => first,
+        };
+        let age = u128::try_from(now_ms.saturating_sub(first)).unwrap_or(0);
+        let is_aged = self.progress.position > 0 && age > self.settings.segment_age.as_millis();
+        if !is_aged || !self.waiting.is_empty() || self.high_watermark < self.next_offset {
+            return Ok(false);
+        }
+        if self.is_halted {
+            return Err(LogError::Halted {
+                path: self.dir.clone(),
+            });
+        }
+        self.roll(self.next_offset, now_ms)?;
+        // Only behind a checkpoint can it be compacted.
+        self.bytes_since_checkpoint = self.bytes_since_checkpoint.max(1);
+        Ok(true)
+    }
+
     /// Ends the active segment and begins the next one.
     ///
     /// With durability `sync` the ended segment and its name are synced first. So a later segment is proof that the one before it

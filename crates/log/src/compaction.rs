@@ -72,6 +72,8 @@ pub struct Dirtiness {
     pub is_overdue: bool,
     /// Whether there is damage in the log, so that it cannot be compacted.
     pub is_damaged: bool,
+    /// Whether it is time to compact.
+    pub is_due: bool,
     from: Offset,
     upto: Offset,
 }
@@ -105,6 +107,7 @@ impl PartitionLog {
             dirty_bytes: ByteCount::ZERO,
             is_overdue: false,
             is_damaged: self.segments.iter().any(|one| !one.corrupt.is_empty()),
+            is_due: false,
             from,
             upto,
         };
@@ -125,19 +128,9 @@ impl PartitionLog {
                 found.is_overdue |= first > 0 && is_older(first, now_ms, rules.max_lag);
             }
         }
-        Ok(Some(found))
-    }
-
-    /// Whether it is time to compact.
-    ///
-    /// # Errors
-    /// As [`PartitionLog::dirtiness`].
-    pub fn wants_compaction(&self, now_ms: i64) -> Result<bool, LogError> {
-        let Some((rules, found)) = self.settings.compaction.zip(self.dirtiness(now_ms)?) else {
-            return Ok(false);
-        };
         let is_dirty = found.is_overdue || found.ratio() > rules.min_dirty_ratio;
-        Ok(found.dirty_bytes > ByteCount::ZERO && is_dirty && !found.is_damaged)
+        found.is_due = is_dirty && found.dirty_bytes > ByteCount::ZERO && !found.is_damaged;
+        Ok(Some(found))
     }
 
     /// Begins a compaction of what is dirty, whatever the ratio; none when there is nothing, or another job is at work here.
@@ -209,7 +202,7 @@ impl PartitionLog {
         }
         // The places that were remembered are those of the old files.
         self.publish_segments_with(Arc::new(Cursors::default()));
-        swapped.remains(&self.disk)
+        swapped.remains(&self.disk, self.settings.file_delete_delay)
     }
 
     /// Ends a compaction that is on the disk.

@@ -54,6 +54,13 @@ pub enum LogError {
         path: PathBuf,
     },
 
+    /// The files of a compacted segment could not be put in their place. The next start does it, or takes it back.
+    #[error("cannot put a compacted segment in its place: {source}")]
+    Swap {
+        /// What was refused.
+        source: Box<LogError>,
+    },
+
     /// A compaction was told to stop. Nothing is broken; it is done another time.
     #[error("the compaction was abandoned")]
     Abandoned,

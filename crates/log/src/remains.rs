@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::disk::Disk;
 use crate::error::{Context, LogError};
@@ -17,23 +18,31 @@ pub struct Remains {
     disk: Arc<dyn Disk>,
     paths: Vec<PathBuf>,
     are_directories: bool,
+    delay: Duration,
 }
 
 impl Remains {
-    pub(crate) fn of_files(disk: &Arc<dyn Disk>, paths: Vec<PathBuf>) -> Remains {
+    pub(crate) fn of_files(disk: &Arc<dyn Disk>, paths: Vec<PathBuf>, delay: Duration) -> Remains {
         Remains {
             disk: Arc::clone(disk),
             paths,
             are_directories: false,
+            delay,
         }
     }
 
-    pub(crate) fn of_directory(disk: &Arc<dyn Disk>, path: PathBuf) -> Remains {
+    pub(crate) fn of_directory(disk: &Arc<dyn Disk>, path: PathBuf, delay: Duration) -> Remains {
         Remains {
             disk: Arc::clone(disk),
             paths: vec![path],
             are_directories: true,
+            delay,
         }
+    }
+
+    /// How long the files should stay (`file.delete.delay.ms`).
+    pub fn delay(&self) -> Duration {
+        self.delay
     }
 
     /// Removes the files. Open handles stay readable.

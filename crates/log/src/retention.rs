@@ -108,7 +108,8 @@ impl PartitionLog {
             .context("rename", &self.dir)?;
         let parent = doomed.parent().unwrap_or(std::path::Path::new("."));
         self.disk.sync_dir(parent).context("sync", parent)?;
-        Ok(Remains::of_directory(&self.disk, doomed))
+        let delay = self.settings.file_delete_delay;
+        Ok(Remains::of_directory(&self.disk, doomed, delay))
     }
 
     /// The reasons for which the oldest segments go, one for each.
@@ -220,7 +221,7 @@ impl PartitionLog {
             self.disk.rename(path, &renamed).context("rename", path)?;
             paths.push(renamed);
         }
-        let remains = Remains::of_files(&self.disk, paths);
+        let remains = Remains::of_files(&self.disk, paths, self.settings.file_delete_delay);
         Ok(DeletedSegment {
             base_offset: segment.base_offset,
             end_offset,

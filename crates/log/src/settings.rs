@@ -46,6 +46,8 @@ pub struct LogSettings {
     pub retention_age: Option<Duration>,
     /// The oldest segments are deleted while the rest still has this much; `None` keeps them (`retention.bytes`).
     pub retention_bytes: Option<ByteCount>,
+    /// The files of deleted segments stay so long (`file.delete.delay.ms`).
+    pub file_delete_delay: Duration,
     /// Keeps the last record of each key; `None` keeps all (`cleanup.policy`).
     pub compaction: Option<CompactionSettings>,
     /// The largest batch that is taken (`max.message.bytes`); checked by the caller, kept here for its view.
@@ -67,6 +69,7 @@ impl Default for LogSettings {
             index_interval_bytes: ByteCount(4096),
             retention_age: Some(Duration::from_secs(7 * 24 * 3600)),
             retention_bytes: None,
+            file_delete_delay: Duration::from_secs(60),
             compaction: None,
             max_message_bytes: ByteCount(1_048_588),
             timestamp_type: TimestampType::CreateTime,

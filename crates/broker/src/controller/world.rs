@@ -5,19 +5,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
+use broker_state::configs::BrokerConfig;
 use broker_state::topics::{Cluster as ClusterState, Topic as TopicState};
 use log::LogError;
 use wire::Uuid;
 
 use crate::cluster::{Cluster, ClusterImage, Topic};
+use crate::compactor::{Compactor, CompactorSettings};
 use crate::coordinator::CoordinatorHandle;
 use crate::partition::{Owner, Partition};
-use crate::shard::{Event, OpenRequest, Reply, ShardHandle};
+use crate::shard::{Event, OpenRequest, Reply, ShardHandle, UpkeepSettings};
 
 pub struct World {
     pub root: PathBuf,
     pub cluster: Arc<Cluster>,
     pub shards: Vec<ShardHandle>,
+    pub compactor: Arc<Compactor>,
     pub coordinator: CoordinatorHandle,
     /// The partitions that no shard owns: the journals of the coordinators.
     pub journals: Vec<Arc<Partition>>,
@@ -56,6 +59,7 @@ impl World {
     /// When a partition cannot be opened; the image is then unchanged.
     pub fn reconcile(&mut self, state: &ClusterState, changes: &Changes) -> Result<(), LogError> {
         let ids = &changes.topics;
+        self.configure_upkeep(state.broker_config());
         let mut image = ClusterImage::clone(&self.cluster.image());
         if changes.groups {
             image.set_group_configs(state.group_configs());
@@ -87,6 +91,15 @@ impl World {
         self.cluster.publish(image);
         self.coordinator.topics_changed(self.cluster.image());
         Ok(())
+    }
+
+    /// The broker's own settings for what its shards do while nobody asks.
+    fn configure_upkeep(&self, config: &BrokerConfig) {
+        self.compactor.configure(CompactorSettings::of(config));
+        let upkeep = UpkeepSettings::of(config);
+        for shard in &self.shards {
+            shard.send(Event::Upkeep(upkeep));
+        }
     }
 
     /// Opens the partitions that the machine has and the image lacks, in all shards at once.

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use broker_state::configs::TopicSettings;
-use log::{FinishedCheckpoint, Offset};
+use log::{FinishedCheckpoint, FinishedCompaction, Offset, SwappedSegments};
 use wire::records::CheckedBatch;
 use wire::{ErrorCode, Uuid};
 
+use super::upkeep::UpkeepSettings;
 use crate::partition::Partition;
 
 /// Names a partition inside its shard; the same for the life of the partition.
@@ -109,7 +110,19 @@ pub enum Event {
         partition: Slot,
         finished: FinishedCheckpoint,
     },
-    /// Retention, interval syncs and checkpoints; sent by the thread, at least once a second.
+    /// A compacted segment has taken the place of others on the disk.
+    Swapped {
+        partition: Slot,
+        swapped: SwappedSegments,
+    },
+    /// A compaction has ended.
+    Compacted {
+        partition: Slot,
+        outcome: Result<FinishedCompaction, log::LogError>,
+    },
+    /// The broker's settings for retention and compaction.
+    Upkeep(UpkeepSettings),
+    /// Retention, compaction, interval syncs and checkpoints; sent by the thread, at least once a second.
     Tick,
     /// Closes all logs cleanly and ends the thread.
     Close { reply: Reply<()> },

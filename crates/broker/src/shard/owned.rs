@@ -37,6 +37,8 @@ pub struct OwnedPartition {
     pub is_touched: bool,
     /// Set while a checkpoint of this partition is being written in the background.
     pub is_checkpointing: bool,
+    /// Set when a compaction has met what cannot be compacted.
+    pub is_uncleanable: bool,
     pub checkpoint_at_ms: i64,
     pub retention_at_ms: i64,
     pub first_unsynced_at_ms: Option<i64>,
@@ -97,6 +99,7 @@ impl OwnedPartition {
             settings,
             is_touched: false,
             is_checkpointing: false,
+            is_uncleanable: false,
             checkpoint_at_ms: now_ms,
             retention_at_ms: now_ms + FIRST_RETENTION_AFTER_MS,
             first_unsynced_at_ms: None,
@@ -239,11 +242,12 @@ impl OwnedPartition {
 pub fn log_settings(settings: &TopicSettings) -> LogSettings {
     LogSettings {
         segment_bytes: ByteCount(settings.segment_bytes),
-        segment_age: millis(settings.segment_ms),
+        segment_age: millis(segment_ms(settings)),
         segment_jitter: millis(settings.segment_jitter_ms),
         segment_index_bytes: ByteCount(settings.segment_index_bytes),
         preallocate: settings.preallocate,
         index_interval_bytes: ByteCount(settings.index_interval_bytes),
+        file_delete_delay: millis(settings.file_delete_delay_ms),
         retention_age: settings
             .retention_ms
             .filter(|_| settings.deletes_by_retention)
@@ -269,6 +273,14 @@ pub fn log_settings(settings: &TopicSettings) -> LogSettings {
             Durability::Interval { .. } => log::Durability::Interval,
             Durability::Os => log::Durability::Os,
         },
+    }
+}
+
+/// A compacted topic's records must not wait in an active segment for longer than they may stay uncompacted.
+fn segment_ms(settings: &TopicSettings) -> i64 {
+    match settings.is_compacted {
+        true => settings.segment_ms.min(settings.max_compaction_lag_ms),
+        false => settings.segment_ms,
     }
 }
 

@@ -13,11 +13,11 @@ use broker_state::configs::TopicSettings;
 
 use super::event::{AppendItem, AppendOutcome, Event, OpenRequest, Reply, Slot};
 use super::owned::OwnedPartition;
+use super::upkeep::{CompactionNeed, CompactionTurn, UpkeepSettings};
+use crate::compactor::Compacting;
 use crate::partition::Owner;
 use crate::sync_pool::SyncPool;
 
-/// How often retention looks at a partition (`log.retention.check.interval.ms`).
-const RETENTION_INTERVAL_MS: i64 = 300_000;
 /// Threads that open partitions at the start, each at least this many.
 const OPENING_THREADS: usize = 16;
 const OPENED_PER_THREAD: usize = 4;
@@ -54,6 +54,9 @@ pub struct Checkpointing {
 #[derive(Default)]
 pub struct Completed {
     pub checkpoints: Vec<Checkpointing>,
+    /// To be done by the compactor; its end comes back as `Event::Compacted`.
+    pub compaction: Option<Compacting>,
+    pub compaction_need: Option<CompactionNeed>,
     /// Deleted files, to be removed where waiting does not matter.
     pub remains: Vec<Remains>,
     pub is_closed: bool,
@@ -73,11 +76,13 @@ pub struct Shard {
     index: usize,
     disk: Arc<dyn Disk>,
     syncs: Arc<SyncPool>,
-    partitions: Vec<Option<OwnedPartition>>,
+    pub(super) partitions: Vec<Option<OwnedPartition>>,
     free: Vec<usize>,
     next_checkpoint: usize,
     touched: Vec<usize>,
     replies: Vec<WaitingReply>,
+    pub(super) upkeep: UpkeepSettings,
+    pub(super) compaction: CompactionTurn,
 }
 
 struct WaitingReply {
@@ -97,7 +102,14 @@ impl Shard {
             next_checkpoint: 0,
             touched: Vec::new(),
             replies: Vec::new(),
+            upkeep: UpkeepSettings::default(),
+            compaction: CompactionTurn::default(),
         }
+    }
+
+    /// Its number among the shards.
+    pub fn index(&self) -> usize {
+        self.index
     }
 
     /// Works through `events` in order; every reply that is due has been delivered when it returns.
@@ -265,6 +277,9 @@ impl Shard {
                     owned.log.finish_checkpoint(finished);
                 }
             }
+            Event::Swapped { partition, swapped } => self.swapped(&partition, swapped, completed),
+            Event::Compacted { partition, outcome } => self.compacted(&partition, outcome)?,
+            Event::Upkeep(upkeep) => self.set_upkeep(upkeep),
             Event::Tick => self.tick(now_ms, completed)?,
             Event::Close { reply } => {
                 self.close(&mut completed.times)?;
@@ -330,6 +345,7 @@ impl Shard {
         settings: &TopicSettings,
         times: &mut StepTimes,
     ) -> Result<(), Fatal> {
+        self.look_for_compactions();
         let mut becoming_synced = Vec::new();
         for slot in partitions
             .iter()
@@ -385,7 +401,7 @@ impl Shard {
     fn tick(&mut self, now_ms: i64, completed: &mut Completed) -> Result<(), Fatal> {
         for owned in self.partitions.iter_mut().flatten() {
             if now_ms >= owned.retention_at_ms {
-                owned.retention_at_ms = now_ms + RETENTION_INTERVAL_MS;
+                owned.retention_at_ms = now_ms.saturating_add(self.upkeep.retention_interval_ms);
                 owned.producers.expire(Millis(now_ms));
                 let covered = owned.cover(owned.log.retention_point(now_ms));
                 let deleted = covered.and_then(|()| owned.log.apply_retention(now_ms));
@@ -397,6 +413,7 @@ impl Shard {
                 }
             }
         }
+        self.begin_compaction(now_ms, completed)?;
         self.begin_checkpoints(now_ms, completed)
     }
 
@@ -446,7 +463,7 @@ impl Shard {
     }
 
     /// Where this shard keeps `partition`; none after it was deleted.
-    fn slot_of(&self, partition: &Slot) -> Option<usize> {
+    pub(super) fn slot_of(&self, partition: &Slot) -> Option<usize> {
         let Owner::Shard { shard, slot } = partition.owner else {
             return None;
         };
@@ -458,7 +475,7 @@ impl Shard {
         Arc::ptr_eq(&owned.shared, partition).then_some(slot)
     }
 
-    fn owned(&mut self, slot: usize) -> &mut OwnedPartition {
+    pub(super) fn owned(&mut self, slot: usize) -> &mut OwnedPartition {
         self.partitions[slot]
             .as_mut()
             .expect("a touched slot is open until the commit")
@@ -505,7 +522,7 @@ fn open_all(
     })
 }
 
-fn write_failed(partition: &Slot, source: LogError) -> Fatal {
+pub(super) fn write_failed(partition: &Slot, source: LogError) -> Fatal {
     let partition = format!("{partition:?}");
     Fatal::Write { partition, source }
 }

@@ -1,16 +1,16 @@
 //! Runs a shard: one thread that takes what has gathered since its last step, and steps.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use log::Remains;
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard};
 
+use super::background::Background;
 use super::event::Event;
-use super::step::{Checkpointing, Completed, Fatal, Shard};
+use super::step::{Completed, Fatal, Shard};
 use crate::clock::Clock;
+use crate::compactor::Compactor;
 use crate::keeper::Keeper;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
@@ -66,6 +66,9 @@ impl Running {
         match shard.step(self.clock.now_ms(), events) {
             Ok(completed) => {
                 self.metrics.step(&completed.times);
+                if let Some(need) = completed.compaction_need {
+                    self.metrics.compaction_need(shard.index(), need);
+                }
                 Some(completed)
             }
             Err(fatal) => {
@@ -110,6 +113,7 @@ pub fn spawn(
     clock: Clock,
     metrics: Arc<Metrics>,
     keeper: Keeper,
+    compactor: Option<Arc<Compactor>>,
 ) -> (ShardHandle, JoinHandle<()>) {
     let running = Arc::new(Running {
         shard: Mutex::new(shard),
@@ -119,102 +123,12 @@ pub fn spawn(
         keeper: keeper.clone(),
     });
     let handle = ShardHandle(Arc::clone(&running));
-    let background = Background::new(keeper.clone(), handle.clone());
+    let background = Background::new(
+        keeper.clone(),
+        handle.clone(),
+        compactor,
+        running.clock.clone(),
+    );
     let thread = keeper.spawn(name, move || running.run(background));
     (handle, thread)
-}
-
-/// What nobody waits for, checkpoints and the removal of files: one thread, started when it is first needed.
-struct Background {
-    keeper: Keeper,
-    handle: ShardHandle,
-    queue: Arc<BackgroundQueue>,
-    is_started: bool,
-}
-
-/// Bounded by the number of partitions: each has at most one checkpoint under way.
-#[derive(Default)]
-struct BackgroundQueue {
-    jobs: Mutex<VecDeque<BackgroundJob>>,
-    filled: Condvar,
-}
-
-enum BackgroundJob {
-    Checkpoint(Checkpointing),
-    Remove(Remains),
-}
-
-impl Background {
-    fn new(keeper: Keeper, handle: ShardHandle) -> Self {
-        Self {
-            keeper,
-            handle,
-            queue: Arc::default(),
-            is_started: false,
-        }
-    }
-
-    fn start(&mut self, completed: Completed) {
-        if completed.checkpoints.is_empty() && completed.remains.is_empty() {
-            return;
-        }
-        let checkpoints = completed
-            .checkpoints
-            .into_iter()
-            .map(BackgroundJob::Checkpoint);
-        let jobs = checkpoints.chain(completed.remains.into_iter().map(BackgroundJob::Remove));
-        self.queue.jobs.lock().extend(jobs);
-        self.queue.filled.notify_one();
-        if !self.is_started {
-            self.is_started = true;
-            let queue = Arc::downgrade(&self.queue);
-            let (handle, keeper) = (self.handle.clone(), self.keeper.clone());
-            let run = move || {
-                // The queue goes when its shard ends.
-                while let Some(queue) = queue.upgrade() {
-                    if let Some(fatal) = queue.next().and_then(|job| work(job, &handle)) {
-                        return keeper.fail(fatal);
-                    }
-                }
-            };
-            self.keeper.spawn("background", run);
-        }
-    }
-}
-
-/// Does one job; gives the failure that ends the broker.
-fn work(job: BackgroundJob, handle: &ShardHandle) -> Option<Fatal> {
-    match job {
-        BackgroundJob::Checkpoint(Checkpointing { partition, job }) => match job.run() {
-            Ok(finished) => {
-                handle.send(Event::Checkpointed {
-                    partition,
-                    finished,
-                });
-                None
-            }
-            // A deleted partition has no files to sync.
-            Err(_) if partition.is_closed() => None,
-            Err(source) => Some(Fatal::Write {
-                partition: format!("{partition:?}"),
-                source,
-            }),
-        },
-        BackgroundJob::Remove(remains) => {
-            if let Err(error) = remains.purge() {
-                tracing::warn!(%error, "a deleted file is still there; the next start removes it");
-            }
-            None
-        }
-    }
-}
-
-impl BackgroundQueue {
-    fn next(&self) -> Option<BackgroundJob> {
-        let mut jobs = self.jobs.lock();
-        if jobs.is_empty() {
-            self.filled.wait_for(&mut jobs, TICK);
-        }
-        jobs.pop_front()
-    }
 }

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use wire::records::{BatchError, BatchHeader, RecordIter, decompress};
@@ -274,7 +275,10 @@ impl CompactionJob {
         }
         let finished = cleaned.finish(&aborted, pace)?;
         report.kept_bytes += ByteCount(finished.progress.position);
-        let deleted = directory.swap(base, group)?;
+        let deleted = directory.swap(base, group);
+        let deleted = deleted.map_err(|source| LogError::Swap {
+            source: Box::new(source),
+        })?;
         let mut segment = Segment::open(&self.disk, &self.dir, base, finished.entries)?;
         segment.take_transactions(&self.disk, finished.transactions)?;
         segment.set_sealed(Sealed {
@@ -308,8 +312,8 @@ impl CompactionJob {
 
 impl SwappedSegments {
     /// The files of the replaced segments.
-    pub(super) fn remains(self, disk: &Arc<dyn Disk>) -> Remains {
-        Remains::of_files(disk, self.deleted)
+    pub(super) fn remains(self, disk: &Arc<dyn Disk>, delay: Duration) -> Remains {
+        Remains::of_files(disk, self.deleted, delay)
     }
 }
 
