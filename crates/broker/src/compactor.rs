@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use broker_state::configs::BrokerConfig;
@@ -67,6 +68,7 @@ struct State {
     jobs: VecDeque<(Compacting, ShardHandle)>,
     settings: CompactorSettings,
     threads: usize,
+    started: Vec<JoinHandle<()>>,
     is_stopping: bool,
 }
 
@@ -77,6 +79,7 @@ impl Compactor {
                 jobs: VecDeque::new(),
                 settings,
                 threads: 0,
+                started: Vec::new(),
                 is_stopping: false,
             }),
             filled: Condvar::new(),
@@ -101,21 +104,28 @@ impl Compactor {
             state.threads += 1;
             let compactor = Arc::clone(self);
             let run = move || compactor.run();
-            self.keeper.spawn("compaction", run);
+            let thread = self.keeper.spawn("compaction", run);
+            state.started.retain(|thread| !thread.is_finished());
+            state.started.push(thread);
         }
         drop(state);
         self.filled.notify_one();
     }
 
-    /// Has the compactions under way abandoned, and begins no more.
+    /// Has the compactions under way abandoned, begins no more, and waits for the threads to end.
     pub fn stop(&self) {
-        let dropped = {
+        let (dropped, threads) = {
             let mut state = self.state.lock();
             state.is_stopping = true;
-            std::mem::take(&mut state.jobs)
+            (
+                std::mem::take(&mut state.jobs),
+                std::mem::take(&mut state.started),
+            )
         };
         drop(dropped);
         self.filled.notify_all();
+        // A thread that met a bug has told so itself.
+        threads.into_iter().for_each(|thread| drop(thread.join()));
     }
 
     fn run(&self) {

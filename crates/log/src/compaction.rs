@@ -209,6 +209,8 @@ impl PartitionLog {
     pub fn finish_compaction(&mut self, finished: FinishedCompaction) {
         self.is_compacting = false;
         self.compacted_end = self.compacted_end.max(finished.end);
+        // What the checkpoint says of transaction indexes is no longer so; recovery would make them anew.
+        self.bytes_since_checkpoint = self.bytes_since_checkpoint.max(1);
     }
 
     /// Ends a compaction that has failed or was abandoned: what was swapped stays, the rest is dirty still.

@@ -86,7 +86,7 @@ use Rule::{Anything, AtLeast, Between, BetweenOr, Fraction, ListOf, OneOf, Throt
 #[rustfmt::skip]
 pub static TOPIC_KEYS: &[TopicKey] = &[
     topic("cleanup.policy", List, "delete", ListOf(CLEANUP_POLICIES), &[same("log.cleanup.policy")],
-        "What happens to old records: 'delete' drops segments beyond the retention limits, 'compact' keeps the last record of each key; both may be given, and an empty list keeps everything. This version does not compact: a compacted topic keeps every record."),
+        "What happens to old records: 'delete' drops segments beyond the retention limits, 'compact' keeps the last record of each key; both may be given, and an empty list keeps everything."),
     topic("compression.gzip.level", Int, "-1", BetweenOr(1, 9, -1), &[same("compression.gzip.level")],
         "The gzip level used when compression.type is gzip; -1 is gzip's own default."),
     topic("compression.lz4.level", Int, "9", Between(1, 17), &[same("compression.lz4.level")],
@@ -98,7 +98,7 @@ pub static TOPIC_KEYS: &[TopicKey] = &[
     topic("delete.retention.ms", Long, "86400000", AtLeast(0), &[same("log.cleaner.delete.retention.ms")],
         "How long a compacted topic keeps the marker of a deleted key, so that a reader from the start sees the deletion."),
     topic("file.delete.delay.ms", Long, "60000", AtLeast(0), &[same("log.segment.delete.delay.ms")],
-        "How long a deleted segment's files stay on the disk. This version removes them at once; readers that have them open can finish."),
+        "How long the files of deleted or compacted segments stay on the disk; readers that have them open can finish in any case."),
     topic("flush.messages", Long, LONG_MAX, AtLeast(1), &[same("log.flush.interval.messages")],
         "Kafka's sync after this many records; here thalweg.durability decides when records are synced."),
     topic("flush.ms", Long, LONG_MAX, AtLeast(0), &[same("log.flush.interval.ms"), same("log.flush.scheduler.interval.ms")],

@@ -113,6 +113,28 @@ impl Client {
         );
     }
 
+    /// Sets one configuration of a topic.
+    pub async fn set_config(&mut self, topic: &str, name: &str, value: &str) {
+        use wire::incremental_alter_configs::{AlterableConfig, Request, Resource, Response};
+        let configs = vec![AlterableConfig {
+            name,
+            config_operation: 0,
+            value: Some(value),
+        }];
+        let resources = vec![Resource {
+            resource_type: 2,
+            resource_name: topic,
+            configs,
+        }];
+        let request = Request {
+            resources,
+            ..Default::default()
+        };
+        let reply = self.call(1, &request).await;
+        let response: Response<'_> = reply.read();
+        assert_eq!(response.responses[0].error_code, 0);
+    }
+
     /// Produces one batch and gives the error and the base offset.
     pub async fn produce(
         &mut self,

@@ -552,6 +552,9 @@ fn name_of(event: &Event) -> &'static str {
         Event::Configure { .. } => "configure",
         Event::DeleteRecords { .. } => "delete records",
         Event::Checkpointed { .. } => "checkpointed",
+        Event::Swapped { .. } => "swapped",
+        Event::Compacted { .. } => "compacted",
+        Event::Upkeep(_) => "upkeep",
         Event::Tick => "tick",
         Event::Close { .. } => "close",
     }
