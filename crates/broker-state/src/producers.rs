@@ -1,13 +1,16 @@
-//! Idempotent producers of one partition: which batch may be appended, which is a retry, which is refused.
+//! Producers of one partition: which batch may be appended, which is a retry, which is refused, and which transactions
+//! are open.
 //!
-//! Keeps true: a batch that was appended is not appended again while it is among the last five of its producer; the
-//! state is a function of the appended batches (a snapshot and the tail of the log give it again); the number of
-//! producers is bounded. Called by the partition's owner: `admit` before an append, `record` once its offset is
-//! assigned and before the next `admit`, also for batches of one step that are not durable yet.
-//! Source of rules: KIP-98, KIP-360, Kafka's ProducerStateManager and ProducerAppendInfo.
+//! Keeps true: a batch that was appended is not appended again while it is among the last five of its producer; nothing
+//! is written into a transaction that the coordinator does not know of; the state is a function of the appended batches
+//! (a snapshot and the tail of the log give it again); the number of producers is bounded. Called by the partition's
+//! owner: `admit` before an append, `record` once its offset is assigned and before the next `admit`, also for batches of
+//! one step that are not durable yet; `transactions` has the same for markers.
+//! Source of rules: KIP-98, KIP-360, KIP-890, Kafka's ProducerStateManager and ProducerAppendInfo.
 
 mod ends;
 mod snapshot;
+mod transactions;
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +23,7 @@ use wire::records::BatchHeader;
 
 pub use ends::ProducerEnd;
 pub use snapshot::SnapshotError;
+pub use transactions::{EndOfTransaction, OpenTransaction, ProducerState};
 
 use crate::step::Millis;
 
@@ -29,7 +33,8 @@ pub const WINDOW: usize = 5;
 /// What the state of one partition may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProducerLimits {
-    /// Above this the producers that have been silent for longest, by offset, are forgotten.
+    /// Above this the producers that have been silent for longest, by offset, are forgotten, but none with an open
+    /// transaction: of those there are no more than this.
     pub producers: usize,
     /// `producer.id.expiration.ms`: a producer that has been silent for so long is forgotten.
     pub expiration: Duration,
@@ -56,11 +61,13 @@ pub enum Admission {
     Refuse(ErrorCode, String),
 }
 
-/// The idempotent producers of one partition.
+/// The producers of one partition.
 #[derive(Clone, Debug, Default)]
 pub struct Producers {
     limits: ProducerLimits,
     by_id: HashMap<i64, Producer>,
+    /// How many of them have an open transaction.
+    open: usize,
 }
 
 /// One producer as this partition knows it.
@@ -69,9 +76,20 @@ struct Producer {
     epoch: i16,
     /// Its last batches with this epoch, at most `WINDOW`, the newest last.
     window: VecDeque<Batch>,
-    /// The offset of its last record here.
+    /// The offset of its last record or marker here.
     last_offset: i64,
     last_seen: Millis,
+    /// The largest timestamp of its last batch, as the batch says.
+    last_timestamp: i64,
+    transaction: Option<OpenTransaction>,
+    last_marker: Option<LastMarker>,
+}
+
+/// The end of a producer's last transaction here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct LastMarker {
+    offset: i64,
+    coordinator_epoch: i32,
 }
 
 /// One remembered batch.
@@ -88,6 +106,7 @@ impl Producers {
         Self {
             limits,
             by_id: HashMap::new(),
+            open: 0,
         }
     }
 
@@ -105,9 +124,23 @@ impl Producers {
     }
 
     /// Decides about a batch of a client; changes nothing.
-    pub fn admit(&self, header: &BatchHeader, now: Millis) -> Admission {
+    ///
+    /// `verified_at` is the high watermark that was read before the coordinator said that the producer has this
+    /// partition in its ongoing transaction. A marker at or behind it may have ended that very transaction, and what
+    /// was said counts no more: without this a late batch would open a transaction that nobody ever ends (KIP-890).
+    pub fn admit(&self, header: &BatchHeader, verified_at: Option<i64>, now: Millis) -> Admission {
+        if header.is_control() {
+            let text = "control batches are the broker's to write";
+            return Admission::Refuse(ErrorCode::InvalidRecord, text.to_owned());
+        }
         if header.producer_id < 0 {
-            return Admission::Append;
+            return match header.is_transactional() {
+                false => Admission::Append,
+                true => Admission::Refuse(
+                    ErrorCode::InvalidRecord,
+                    "a batch of a transaction names no producer".to_owned(),
+                ),
+            };
         }
         if header.producer_epoch < 0 || header.base_sequence < 0 {
             return Admission::Refuse(
@@ -122,11 +155,26 @@ impl Producers {
             .by_id
             .get(&header.producer_id)
             .filter(|producer| !self.has_expired(producer, now));
-        match known {
+        let admission = match known {
             // Its state may have expired or been deleted, so any sequence is taken (franz-go#1281).
-            None => Admission::Append,
+            None => self.admit_unknown(header),
             Some(producer) => producer.admit(header),
+        };
+        match admission {
+            Admission::Append => self.admit_transaction(header, known, verified_at),
+            other => other,
         }
+    }
+
+    fn admit_unknown(&self, header: &BatchHeader) -> Admission {
+        if self.open < self.limits.producers.max(1) {
+            return Admission::Append;
+        }
+        let (id, most) = (header.producer_id, self.open);
+        Admission::Refuse(
+            ErrorCode::ThrottlingQuotaExceeded,
+            format!("{most} producers have a transaction here, and no room is left for {id}"),
+        )
     }
 
     /// Notes a batch that was admitted and has got its offset.
@@ -137,7 +185,7 @@ impl Producers {
         log_append_time: i64,
         now: Millis,
     ) {
-        if header.producer_id < 0 || header.producer_epoch < 0 {
+        if header.producer_id < 0 || header.producer_epoch < 0 || header.is_control() {
             return;
         }
         self.make_room_for(header.producer_id);
@@ -145,20 +193,25 @@ impl Producers {
         let producer = self
             .by_id
             .entry(header.producer_id)
-            .or_insert_with(|| Producer {
-                epoch: header.producer_epoch,
-                window: VecDeque::new(),
-                last_offset,
-                last_seen: now,
-            });
+            .or_insert_with(|| Producer::new(header.producer_epoch, last_offset, now));
         if producer.epoch != header.producer_epoch {
             producer.epoch = header.producer_epoch;
             producer.window.clear();
         }
         producer.last_offset = last_offset;
         producer.last_seen = now;
-        // A control batch ends a transaction: it has an epoch and no sequence.
-        if !header.is_control() && header.base_sequence >= 0 {
+        producer.last_timestamp = match log_append_time {
+            0.. => log_append_time,
+            _ => header.max_timestamp,
+        };
+        if header.is_transactional() && producer.transaction.is_none() {
+            self.open += 1;
+            producer.transaction = Some(OpenTransaction {
+                first_offset: base_offset,
+                started_at: producer.last_timestamp,
+            });
+        }
+        if header.base_sequence >= 0 {
             producer.remember(Batch {
                 base_sequence: header.base_sequence,
                 last_sequence: last_sequence(header),
@@ -185,8 +238,9 @@ impl Producers {
     pub fn expire(&mut self, now: Millis) -> usize {
         let before = self.by_id.len();
         let expiration = self.limits.expiration;
-        self.by_id
-            .retain(|_, producer| now.since(producer.last_seen) < expiration);
+        self.by_id.retain(|_, producer| {
+            producer.transaction.is_some() || now.since(producer.last_seen) < expiration
+        });
         before - self.by_id.len()
     }
 
@@ -194,15 +248,16 @@ impl Producers {
     pub fn next_deadline(&self) -> Option<Millis> {
         self.by_id
             .values()
+            .filter(|producer| producer.transaction.is_none())
             .map(|producer| producer.last_seen + self.limits.expiration)
             .min()
     }
 
     fn has_expired(&self, producer: &Producer, now: Millis) -> bool {
-        now.since(producer.last_seen) >= self.limits.expiration
+        producer.transaction.is_none() && now.since(producer.last_seen) >= self.limits.expiration
     }
 
-    /// Forgets the eighth of the producers whose last records are oldest when a new one does not fit. Offsets decide
+    /// Forgets the eighth of the producers without a transaction whose last records are oldest when a new one does not fit. Offsets decide
     /// and not times, so a replay forgets the same ones; an eighth at once, so that a flood of new producers costs
     /// a look at all of them only once per eighth.
     fn make_room_for(&mut self, producer_id: i64) {
@@ -213,13 +268,20 @@ impl Producers {
         let mut offsets: Vec<i64> = self
             .by_id
             .values()
+            .filter(|producer| producer.transaction.is_none())
             .map(|producer| producer.last_offset)
             .collect();
-        let forgotten = (self.by_id.len() - most + 1).max(most / 8);
+        let forgotten = (self.by_id.len() - most + 1)
+            .max(most / 8)
+            .min(offsets.len());
+        if forgotten == 0 {
+            return;
+        }
         let (_, newest_forgotten, _) = offsets.select_nth_unstable(forgotten - 1);
         let newest_forgotten = *newest_forgotten;
-        self.by_id
-            .retain(|_, producer| producer.last_offset > newest_forgotten);
+        self.by_id.retain(|_, producer| {
+            producer.transaction.is_some() || producer.last_offset > newest_forgotten
+        });
     }
 }
 

@@ -62,6 +62,15 @@ impl Partition {
         self.open_transactions.lock().get(&producer_id) == Some(&producer_epoch)
     }
 
+    /// Called by the owner when it publishes: this producer's transaction here, by its epoch, or that it has none.
+    pub fn set_transaction(&self, producer_id: i64, epoch: Option<i16>) {
+        let mut open = self.open_transactions.lock();
+        match epoch {
+            Some(epoch) => open.insert(producer_id, epoch),
+            None => open.remove(&producer_id),
+        };
+    }
+
     /// Wakes `waiter` at each publish until `stop_waiting`.
     ///
     /// Register first and look second: a publish between the two is then not missed.

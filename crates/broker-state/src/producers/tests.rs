@@ -1,7 +1,9 @@
-//! Claims about idempotent producers, in a small language: a batch is "producer/epoch sequence+records".
+//! Claims about producers, in a small language: a batch is "producer/epoch sequence+records", with a star if it is part of a
+//! transaction; a marker is "producer/epoch commit" or "producer/epoch abort".
 
 mod histories;
 mod snapshots;
+mod transactions;
 
 use proptest::prelude::*;
 
@@ -9,6 +11,8 @@ use super::*;
 
 const NOW: Millis = Millis(1_000_000);
 const TIMELESS: i64 = -1;
+/// The epoch of the coordinator, where it does not matter.
+const COORDINATOR: i32 = 3;
 
 /// A partition: its log, and the producers' state beside it.
 struct Partition {
@@ -40,7 +44,7 @@ impl Partition {
     }
 
     fn send_batch(&mut self, header: BatchHeader) -> String {
-        match self.producers.admit(&header, self.now) {
+        match self.producers.admit(&header, Some(self.end()), self.now) {
             Admission::Append => self.append(header).to_string(),
             Admission::Duplicate { base_offset, .. } => format!("{base_offset} again"),
             Admission::Refuse(error, _) => error.name().to_owned(),
@@ -60,12 +64,12 @@ impl Partition {
         let mut before = Producers::new(self.producers.limits);
         self.log[..at]
             .iter()
-            .for_each(|header| before.apply(header, self.now));
+            .for_each(|header| replay(&mut before, header, self.now));
         let mut after = Producers::restore(&before.snapshot()).expect("what was written is read");
         after.set_limits(self.producers.limits);
         self.log[at..]
             .iter()
-            .for_each(|header| after.apply(header, self.now));
+            .for_each(|header| replay(&mut after, header, self.now));
         after
     }
 }
@@ -85,21 +89,34 @@ impl Drop for Partition {
     }
 }
 
+/// A batch or a marker as the log gives it.
+fn replay(producers: &mut Producers, header: &BatchHeader, now: Millis) {
+    match header.is_control() {
+        true => producers.record_marker(header, COORDINATOR, header.base_offset, now),
+        false => producers.apply(header, now),
+    }
+}
+
 /// All but the times, which a replay cannot know.
-fn known(producers: &Producers) -> Vec<(i64, i16, Vec<Batch>, i64)> {
+fn known(producers: &Producers) -> Vec<(i64, Producer)> {
     let mut known: Vec<_> = producers
         .by_id
         .iter()
         .map(|(id, producer)| {
-            (
-                *id,
-                producer.epoch,
-                producer.window.iter().copied().collect(),
-                producer.last_offset,
-            )
+            let timeless = Producer {
+                last_seen: NOW,
+                ..producer.clone()
+            };
+            (*id, timeless)
         })
         .collect();
     known.sort_by_key(|(id, ..)| *id);
+    let open = known.iter().filter(|(_, one)| one.transaction.is_some());
+    assert_eq!(
+        open.count(),
+        producers.open,
+        "open transactions are counted"
+    );
     known
 }
 
@@ -108,6 +125,8 @@ fn batch(text: &str) -> BatchHeader {
     let (identity, range) = text.split_once(' ').expect("identity and sequences");
     let (id, epoch) = identity.split_once('/').expect("producer and epoch");
     let (sequence, records) = range.split_once('+').expect("sequence and records");
+    let is_transactional = records.ends_with('*');
+    let records = records.trim_end_matches('*');
     let record_count: i32 = records.parse().expect("a number");
     BatchHeader {
         producer_id: id.parse().expect("a number"),
@@ -115,6 +134,7 @@ fn batch(text: &str) -> BatchHeader {
         base_sequence: sequence.parse().expect("a number"),
         record_count,
         last_offset_delta: record_count - 1,
+        attributes: if is_transactional { 0x10 } else { 0 },
         ..plain()
     }
 }
@@ -165,7 +185,7 @@ fn a_duplicate_is_answered_with_the_time_of_the_first_append() {
         base_offset: 40,
         log_append_time: 777,
     };
-    assert_eq!(producers.admit(&header, NOW), again);
+    assert_eq!(producers.admit(&header, None, NOW), again);
 }
 
 #[test]
@@ -301,7 +321,7 @@ fn a_producer_with_a_negative_epoch_or_sequence_is_refused() {
 fn refusals_say_what_was_sent_and_what_is_next() {
     let mut producers = Producers::default();
     producers.record(&batch("7/1 0+3"), 0, TIMELESS, NOW);
-    let told = |text: &str| match producers.admit(&batch(text), NOW) {
+    let told = |text: &str| match producers.admit(&batch(text), None, NOW) {
         Admission::Refuse(_, message) => message,
         other => panic!("refused, and not {other:?}"),
     };
@@ -328,11 +348,11 @@ fn a_silent_producer_is_forgotten_and_may_begin_anywhere() {
     producers.record(&batch("8/0 0+1"), 1, TIMELESS, Millis(50));
     assert_eq!(producers.next_deadline(), Some(Millis(100)));
     assert!(matches!(
-        producers.admit(&batch("7/1 9+1"), Millis(99)),
+        producers.admit(&batch("7/1 9+1"), None, Millis(99)),
         Admission::Refuse(..)
     ));
     assert_eq!(
-        producers.admit(&batch("7/1 9+1"), Millis(100)),
+        producers.admit(&batch("7/1 9+1"), None, Millis(100)),
         Admission::Append
     );
     assert_eq!(producers.expire(Millis(99)), 0);
@@ -465,22 +485,8 @@ fn a_replayed_batch_has_its_append_time_only_where_the_topic_stamps_it() {
         base_offset,
         log_append_time,
     };
-    assert_eq!(producers.admit(&batch("7/0 0+1"), NOW), again(4, 99));
-    assert_eq!(producers.admit(&batch("8/0 0+1"), NOW), again(5, -1));
-}
-
-#[test]
-fn a_transaction_s_marker_keeps_the_epoch_and_takes_no_sequence() {
-    let mut partition = Partition::new();
-    partition.send("7/0 0+1");
-    let marker = BatchHeader {
-        attributes: 0x30,
-        base_sequence: -1,
-        ..batch("7/1 0+1")
-    };
-    partition.append(marker);
-    assert_eq!(partition.send("7/0 1+1"), "INVALID_PRODUCER_EPOCH");
-    assert_eq!(partition.send("7/1 0+1"), "2");
+    assert_eq!(producers.admit(&batch("7/0 0+1"), None, NOW), again(4, 99));
+    assert_eq!(producers.admit(&batch("8/0 0+1"), None, NOW), again(5, -1));
 }
 
 #[test]

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker_state::configs::{Durability, TopicSettings};
-use broker_state::producers::{Admission, ProducerLimits, Producers};
+use broker_state::producers::{Admission, EndOfTransaction, ProducerLimits, Producers};
 use broker_state::step::Millis;
 use log::{
     ByteCount, CheckpointJob, CompactionSettings, Disk, LogError, LogSettings, Offset,
     PartitionLog, Recovery, Replay, TimestampType,
 };
 use wire::ErrorCode;
-use wire::records::{BatchHeader, CheckedBatch};
+use wire::records::{BatchHeader, CheckedBatch, EndTransactionMarker};
 
-use super::event::{AppendOutcome, OpenRequest, Slot};
+use super::event::{AppendOutcome, Marker, MarkerOutcome, OpenRequest, Slot};
 use crate::partition::{Owner, Partition};
 
 /// A checkpoint follows this many appended bytes, so that a crash leaves little to scan.
@@ -35,6 +35,10 @@ pub struct OwnedPartition {
     pub settings: TopicSettings,
     /// Set while a step has appended here and not yet published.
     pub is_touched: bool,
+    /// Set while a marker is appended and not yet synced: it is, whatever the durability.
+    pub has_marker: bool,
+    /// Producers whose transactions here have begun or ended since the last publish.
+    changed_transactions: Vec<i64>,
     /// Set while a checkpoint of this partition is being written in the background.
     pub is_checkpointing: bool,
     /// Set when a compaction has met what cannot be compacted.
@@ -75,8 +79,10 @@ impl OwnedPartition {
                     tracing::error!(%error, "the producers' state of a partition is lost")
                 }
             },
-            Replay::Batch(header) | Replay::Marker(header, _) => {
-                producers.apply(header, Millis(now_ms))
+            Replay::Batch(header) => producers.apply(header, Millis(now_ms)),
+            Replay::Marker(header, marker) => {
+                let (epoch, offset) = (marker.coordinator_epoch, header.base_offset);
+                producers.record_marker(header, epoch, offset, Millis(now_ms));
             }
         };
         let (mut log, recovery) = PartitionLog::open(
@@ -92,12 +98,17 @@ impl OwnedPartition {
             log.checkpoint(producers.snapshot())?;
         }
         let shared = Partition::new(topic, topic_id, index, owner, log.shared_view());
+        for (producer_id, epoch) in producers.in_transaction() {
+            shared.set_transaction(producer_id, Some(epoch));
+        }
         let owned = Self {
             shared: Arc::new(shared),
             log,
             producers,
             settings,
             is_touched: false,
+            has_marker: false,
+            changed_transactions: Vec::new(),
             is_checkpointing: false,
             is_uncleanable: false,
             checkpoint_at_ms: now_ms,
@@ -108,12 +119,18 @@ impl OwnedPartition {
     }
 
     /// Admits and buffers one batch; nothing is visible or on the disk yet.
-    pub fn append(&mut self, batch: &CheckedBatch, now_ms: i64) -> AppendOutcome {
+    pub fn append(
+        &mut self,
+        batch: &CheckedBatch,
+        verified_at: Option<Offset>,
+        now_ms: i64,
+    ) -> AppendOutcome {
         let header = batch.header();
         if let Some(refusal) = self.refuse_timestamps(header, now_ms) {
             return refusal;
         }
-        match self.producers.admit(header, Millis(now_ms)) {
+        let verified_at = verified_at.map(|offset| offset.0);
+        match self.producers.admit(header, verified_at, Millis(now_ms)) {
             Admission::Append => {}
             Admission::Duplicate {
                 base_offset,
@@ -130,9 +147,40 @@ impl OwnedPartition {
         );
         self.producers
             .record(header, base_offset, append_time, Millis(now_ms));
+        if header.is_transactional() {
+            self.changed_transactions.push(header.producer_id);
+        }
         self.first_unsynced_at_ms.get_or_insert(now_ms);
         self.is_touched = true;
         self.outcome(base_offset, append_time)
+    }
+
+    /// Admits and buffers a marker. The sync that makes it durable may not be left out.
+    pub fn append_marker(&mut self, marker: &Marker, now_ms: i64) -> MarkerOutcome {
+        let end = EndOfTransaction {
+            producer_id: marker.producer_id,
+            producer_epoch: marker.producer_epoch,
+            coordinator_epoch: marker.coordinator_epoch,
+            transaction_version: marker.transaction_version,
+        };
+        if let Err((error, message)) = self.producers.admit_marker(&end) {
+            tracing::info!(partition = ?self.shared, message, "a transaction's end was refused");
+            return error;
+        }
+        let record = EndTransactionMarker {
+            is_commit: marker.is_commit,
+            coordinator_epoch: marker.coordinator_epoch,
+        };
+        let bytes = record.batch(marker.producer_id, marker.producer_epoch, now_ms);
+        let batch = CheckedBatch::check(bytes, usize::MAX).expect("a marker is a good batch");
+        let offset = self.log.append(&batch, now_ms).base_offset.0;
+        let (header, epoch) = (batch.header(), marker.coordinator_epoch);
+        self.producers
+            .record_marker(header, epoch, offset, Millis(now_ms));
+        self.changed_transactions.push(marker.producer_id);
+        self.first_unsynced_at_ms.get_or_insert(now_ms);
+        (self.is_touched, self.has_marker) = (true, true);
+        ErrorCode::None
     }
 
     fn outcome(&self, base_offset: i64, log_append_time: i64) -> AppendOutcome {
@@ -174,7 +222,7 @@ impl OwnedPartition {
 
     /// Whether replies and readers wait for the disk.
     pub fn is_synced_by_step(&self) -> bool {
-        self.settings.durability == Durability::Sync
+        self.has_marker || self.settings.durability == Durability::Sync
     }
 
     /// Whether it is time to write down how far the log is known to be good: a crash would leave too much to scan,
@@ -200,8 +248,12 @@ impl OwnedPartition {
     /// Makes what is written visible to readers and wakes those who wait for it.
     pub fn publish(&mut self) {
         self.log.publish(self.end());
+        for producer_id in self.changed_transactions.drain(..) {
+            let epoch = self.producers.epoch_in_transaction(producer_id);
+            self.shared.set_transaction(producer_id, epoch);
+        }
         self.shared.wake_waiters();
-        self.is_touched = false;
+        (self.is_touched, self.has_marker) = (false, false);
     }
 
     /// The offset after the last record that was appended.

@@ -11,7 +11,9 @@ use wire::ErrorCode;
 
 use broker_state::configs::TopicSettings;
 
-use super::event::{AppendItem, AppendOutcome, Event, OpenRequest, Reply, Slot};
+use super::event::{
+    AppendItem, AppendOutcome, Event, Marker, MarkerOutcome, OpenRequest, Reply, Slot,
+};
 use super::owned::OwnedPartition;
 use super::upkeep::{CompactionNeed, CompactionTurn, UpkeepSettings};
 use crate::compactor::Compacting;
@@ -86,9 +88,13 @@ pub struct Shard {
 }
 
 struct WaitingReply {
-    outcomes: Vec<AppendOutcome>,
+    answer: WaitingAnswer,
     waits_for_sync: bool,
-    reply: Reply<Vec<AppendOutcome>>,
+}
+
+enum WaitingAnswer {
+    Appended(Vec<AppendOutcome>, Reply<Vec<AppendOutcome>>),
+    Ended(Vec<MarkerOutcome>, Reply<Vec<MarkerOutcome>>),
 }
 
 impl Shard {
@@ -127,13 +133,20 @@ impl Shard {
                 // Whoever asked is told nothing, and tries again elsewhere or later.
                 continue;
             }
-            if let Event::Append { items, reply } = event {
-                completed.times.batches += items.len();
-                self.admit(now_ms, items, reply);
-                continue;
+            match event {
+                Event::Append { items, reply } => {
+                    completed.times.batches += items.len();
+                    self.admit(now_ms, items, reply);
+                }
+                Event::WriteMarkers { markers, reply } => {
+                    completed.times.batches += markers.len();
+                    self.admit_markers(now_ms, markers, reply, &mut completed.times)?;
+                }
+                event => {
+                    self.commit(&mut completed.times)?;
+                    self.administer(now_ms, event, &mut completed)?;
+                }
             }
-            self.commit(&mut completed.times)?;
-            self.administer(now_ms, event, &mut completed)?;
         }
         self.commit(&mut completed.times)?;
         Ok(completed)
@@ -143,7 +156,9 @@ impl Shard {
         let mut waits_for_sync = false;
         let mut outcomes = Vec::with_capacity(items.len());
         for AppendItem {
-            partition, batch, ..
+            partition,
+            batch,
+            verified_at,
         } in items
         {
             let Some(slot) = self.slot_of(&partition) else {
@@ -155,7 +170,7 @@ impl Shard {
             };
             let owned = self.partitions[slot].as_mut().expect("slot_of found it");
             let was_touched = owned.is_touched;
-            outcomes.push(owned.append(&batch, now_ms));
+            outcomes.push(owned.append(&batch, verified_at, now_ms));
             if owned.is_touched {
                 waits_for_sync |= owned.is_synced_by_step();
                 if !was_touched {
@@ -164,10 +179,41 @@ impl Shard {
             }
         }
         self.replies.push(WaitingReply {
-            outcomes,
+            answer: WaitingAnswer::Appended(outcomes, reply),
             waits_for_sync,
-            reply,
         });
+    }
+
+    /// As `admit`, for markers: their partitions are synced by this step whatever their durability.
+    fn admit_markers(
+        &mut self,
+        now_ms: i64,
+        markers: Vec<Marker>,
+        reply: Reply<Vec<MarkerOutcome>>,
+        times: &mut StepTimes,
+    ) -> Result<(), Fatal> {
+        // Who did not want to wait for a sync does not wait for that of a marker, either.
+        if self.replies.iter().any(|reply| !reply.waits_for_sync) {
+            self.commit(times)?;
+        }
+        let mut outcomes = Vec::with_capacity(markers.len());
+        for marker in &markers {
+            let Some(slot) = self.slot_of(&marker.partition) else {
+                outcomes.push(ErrorCode::UnknownTopicOrPartition);
+                continue;
+            };
+            let owned = self.partitions[slot].as_mut().expect("slot_of found it");
+            let was_touched = owned.is_touched;
+            outcomes.push(owned.append_marker(marker, now_ms));
+            if owned.is_touched && !was_touched {
+                self.touched.push(slot);
+            }
+        }
+        self.replies.push(WaitingReply {
+            answer: WaitingAnswer::Ended(outcomes, reply),
+            waits_for_sync: true,
+        });
+        Ok(())
     }
 
     /// Writes, syncs, publishes and replies for everything admitted since the last commit.
@@ -245,10 +291,8 @@ impl Shard {
         completed: &mut Completed,
     ) -> Result<(), Fatal> {
         match event {
-            Event::Append { .. } => unreachable!("appends are admitted, not administered"),
-            // Nothing here knows of transactions yet, so none can be ended.
-            Event::WriteMarkers { markers, reply } => {
-                reply.deliver(vec![ErrorCode::InvalidTxnState; markers.len()]);
+            Event::Append { .. } | Event::WriteMarkers { .. } => {
+                unreachable!("appends are admitted, not administered")
             }
             Event::Open { requests, reply } => reply.deliver(self.open(now_ms, requests)),
             Event::Delete { partitions, reply } => {
@@ -483,11 +527,11 @@ impl Shard {
 }
 
 fn deliver(replies: Vec<WaitingReply>) {
-    for WaitingReply {
-        outcomes, reply, ..
-    } in replies
-    {
-        reply.deliver(outcomes);
+    for reply in replies {
+        match reply.answer {
+            WaitingAnswer::Appended(outcomes, reply) => reply.deliver(outcomes),
+            WaitingAnswer::Ended(outcomes, reply) => reply.deliver(outcomes),
+        }
     }
 }
 
