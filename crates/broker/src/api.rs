@@ -24,6 +24,7 @@ mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
 mod describe_log_dirs;
+mod describe_producers;
 mod describe_topic_partitions;
 mod describe_transactions;
 mod end_txn;
@@ -45,6 +46,7 @@ mod offset_for_leader_epoch;
 pub mod produce;
 mod sync_group;
 mod txn_offset_commit;
+mod write_txn_markers;
 
 pub use produce::PendingProduce;
 
@@ -192,6 +194,7 @@ apis! {
     describe_configs,
     describe_groups,
     describe_log_dirs,
+    describe_producers,
     describe_topic_partitions,
     find_coordinator,
     heartbeat,
@@ -207,6 +210,7 @@ apis! {
     offset_fetch,
     offset_for_leader_epoch,
     sync_group,
+    write_txn_markers,
 }
 
 /// Answers any request but Produce, which `produce::start` takes.

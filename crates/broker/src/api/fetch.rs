@@ -10,7 +10,7 @@ use broker_state::fetch_sessions::{
 };
 use broker_state::step::Millis;
 use log::Isolation;
-use wire::fetch::{PartitionData, Request, Response, TopicResponse};
+use wire::fetch::{AbortedTransaction, PartitionData, Request, Response, TopicResponse};
 use wire::{ApiKey, ErrorCode, Records, Segment};
 
 use super::{Answer, Api, Call, check_version};
@@ -227,7 +227,16 @@ fn respond_partition(partition_index: i32, read: Read) -> PartitionData {
         high_watermark: read.high_watermark,
         last_stable_offset: read.last_stable_offset,
         log_start_offset: read.log_start,
+        aborted_transactions: read.aborted.map(respond_aborted),
         records,
         ..Default::default()
     }
+}
+
+fn respond_aborted(aborted: Vec<log::AbortedTransaction>) -> Vec<AbortedTransaction> {
+    let aborted = aborted.into_iter().map(|transaction| AbortedTransaction {
+        producer_id: transaction.producer_id,
+        first_offset: transaction.first_offset.0,
+    });
+    aborted.collect()
 }

@@ -1,9 +1,10 @@
 //! ListOffsets, key 2, v1–11: the offset of a moment.
+//! v2 isolation: the end of committed records is the last stable offset.
 //! -1 latest · -2 earliest · -3 newest timestamp (v7) · -4 earliest local (v8) · -5 latest tiered (v9) · -6 earliest pending upload (v11).
 
 use std::sync::Arc;
 
-use log::LogError;
+use log::{Isolation, LogError};
 use wire::list_offsets::{
     Partition as Wanted, PartitionResponse, Request, Response, TopicResponse,
 };
@@ -15,6 +16,7 @@ use crate::partition::Partition;
 
 pub const API: Api = Api::all(ApiKey::ListOffsets, 1, 11);
 
+const READ_COMMITTED: i8 = 1;
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 const NEWEST_TIMESTAMP: i64 = -3;
@@ -30,6 +32,10 @@ pub async fn handle<'a>(
     _: &Call<'_>,
 ) -> Response<'a> {
     let image = connection.core.image();
+    let isolation = match request.isolation_level {
+        READ_COMMITTED => Isolation::ReadCommitted,
+        _ => Isolation::ReadUncommitted,
+    };
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let found = image.topic(topic.name);
@@ -37,7 +43,7 @@ pub async fn handle<'a>(
         for wanted in topic.partitions {
             let partition = found.and_then(|topic| topic.partition(wanted.partition_index));
             partitions.push(match partition {
-                Some(partition) => answer(partition, &wanted).await,
+                Some(partition) => answer(partition, &wanted, isolation).await,
                 None => refused(&wanted, ErrorCode::UnknownTopicOrPartition),
             });
         }
@@ -52,11 +58,15 @@ pub async fn handle<'a>(
     }
 }
 
-async fn answer(partition: &Arc<Partition>, wanted: &Wanted) -> PartitionResponse {
+async fn answer(
+    partition: &Arc<Partition>,
+    wanted: &Wanted,
+    isolation: Isolation,
+) -> PartitionResponse {
     if wanted.current_leader_epoch > LEADER_EPOCH {
         return refused(wanted, ErrorCode::UnknownLeaderEpoch);
     }
-    match find(partition, wanted.timestamp).await {
+    match find(partition, wanted.timestamp, isolation).await {
         Ok((offset, timestamp)) => PartitionResponse {
             partition_index: wanted.partition_index,
             error_code: ErrorCode::None.code(),
@@ -71,11 +81,16 @@ async fn answer(partition: &Arc<Partition>, wanted: &Wanted) -> PartitionRespons
     }
 }
 
-/// Offset and timestamp; -1 stands for what is not there.
-async fn find(partition: &Arc<Partition>, timestamp: i64) -> Result<(i64, i64), LogError> {
+/// Offset and timestamp; -1 stands for what is not there, or what the isolation hides still.
+async fn find(
+    partition: &Arc<Partition>,
+    timestamp: i64,
+    isolation: Isolation,
+) -> Result<(i64, i64), LogError> {
     let view = partition.view();
+    let end = view.end_for(isolation);
     match timestamp {
-        LATEST => Ok((view.last_stable_offset.0, -1)),
+        LATEST => Ok((end.0, -1)),
         EARLIEST | EARLIEST_LOCAL => Ok((view.log_start.0, -1)),
         // Nothing is tiered here.
         LATEST_TIERED | EARLIEST_PENDING_UPLOAD => Ok((-1, -1)),
@@ -87,6 +102,7 @@ async fn find(partition: &Arc<Partition>, timestamp: i64) -> Result<(i64, i64), 
             let found = tokio::task::spawn_blocking(search)
                 .await
                 .expect("the search does not panic")?;
+            let found = found.filter(|(offset, _)| *offset < end);
             Ok(found.map_or((-1, -1), |(offset, timestamp)| (offset.0, timestamp)))
         }
     }

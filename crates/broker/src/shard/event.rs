@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use broker_state::configs::TopicSettings;
+use broker_state::producers::ProducerState;
 use log::{FinishedCheckpoint, FinishedCompaction, Offset, SwappedSegments};
 use wire::records::CheckedBatch;
 use wire::{ErrorCode, Uuid};
@@ -104,6 +105,11 @@ pub enum Event {
         partition: Slot,
         before: i64,
         reply: Reply<Result<i64, (ErrorCode, String)>>,
+    },
+    /// The producers that the partition remembers; none when it was deleted.
+    DescribeProducers {
+        partition: Slot,
+        reply: Reply<Option<Vec<ProducerState>>>,
     },
     /// A checkpoint is on the disk.
     Checkpointed {

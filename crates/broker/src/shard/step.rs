@@ -311,6 +311,11 @@ impl Shard {
                 let result = self.delete_records(&partition, before, &mut completed.remains)?;
                 reply.deliver(result);
             }
+            Event::DescribeProducers { partition, reply } => {
+                let slot = self.slot_of(&partition);
+                let producers = slot.map(|slot| self.owned(slot).producers.list(Millis(now_ms)));
+                reply.deliver(producers);
+            }
             Event::Checkpointed {
                 partition,
                 finished,

@@ -551,6 +551,7 @@ fn name_of(event: &Event) -> &'static str {
         Event::Delete { .. } => "delete",
         Event::Configure { .. } => "configure",
         Event::DeleteRecords { .. } => "delete records",
+        Event::DescribeProducers { .. } => "describe producers",
         Event::Checkpointed { .. } => "checkpointed",
         Event::Swapped { .. } => "swapped",
         Event::Compacted { .. } => "compacted",

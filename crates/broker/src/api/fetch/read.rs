@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use log::{ByteCount, Isolation, LogError, Offset, ReadPlan};
+use log::{AbortedTransaction, ByteCount, Isolation, LogError, Offset, ReadPlan};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 use wire::ErrorCode;
@@ -43,6 +43,8 @@ pub struct Read {
     pub last_stable_offset: i64,
     pub log_start: i64,
     pub records: Vec<Bytes>,
+    /// What readers of committed records must pass over, by first offset; none for those who read everything.
+    pub aborted: Option<Vec<AbortedTransaction>>,
 }
 
 /// What was read, and the memory that it is counted with.
@@ -174,6 +176,7 @@ fn plan(wanted: &Wanted, left: u64, isolation: Isolation) -> Planned {
             last_stable_offset: -1,
             log_start: -1,
             records: Vec::new(),
+            aborted: None,
         },
         plan: None,
     };
@@ -194,6 +197,7 @@ fn plan(wanted: &Wanted, left: u64, isolation: Isolation) -> Planned {
         last_stable_offset: view.last_stable_offset.0,
         log_start: view.log_start.0,
         records: Vec::new(),
+        aborted: (isolation == Isolation::ReadCommitted).then(Vec::new),
     };
     let limit = u64::try_from(wanted.max_bytes).unwrap_or(0).min(left);
     // A request that is full already still learns of offsets that are out of range.
@@ -233,10 +237,11 @@ async fn execute(
         Err(error) => Err(error),
     };
     match result {
-        Ok(records) => {
-            let bytes: usize = records.iter().map(Bytes::len).sum();
+        Ok(log::Read { batches, aborted }) => {
+            let bytes: usize = batches.iter().map(Bytes::len).sum();
             budget.settle(granted, bytes as u64);
-            read.records = records;
+            read.records = batches;
+            read.aborted = read.aborted.map(|_| aborted);
         }
         Err(error) => {
             budget.settle(granted, 0);
@@ -250,11 +255,11 @@ async fn execute(
     read
 }
 
-async fn records_of(plan: ReadPlan) -> Result<Vec<Bytes>, LogError> {
-    match plan.execute_if_cached()? {
-        Some(records) => Ok(records),
+async fn records_of(plan: ReadPlan) -> Result<log::Read, LogError> {
+    match plan.read_if_cached()? {
+        Some(read) => Ok(read),
         None => {
-            let read = tokio::task::spawn_blocking(move || plan.execute()).await;
+            let read = tokio::task::spawn_blocking(move || plan.read()).await;
             read.expect("reading does not panic")
         }
     }
