@@ -20,6 +20,8 @@ pub enum Malformed {
         least: i64,
         most: i64,
     },
+    #[error("{what} is none that is known")]
+    Unknown { what: &'static str },
     #[error("{what} is not UTF-8")]
     NotText { what: &'static str },
     #[error("{left} bytes are left over behind its end")]

@@ -104,6 +104,14 @@ enum Kind {
 }
 
 impl FetchContext {
+    /// The session that this fetch is of; 0 when there is none yet.
+    pub fn session_id(&self) -> i32 {
+        match self.kind {
+            Kind::Incremental { session_id, .. } => session_id,
+            Kind::Sessionless | Kind::Full { .. } => 0,
+        }
+    }
+
     /// Whether the response may leave out what has no news.
     pub fn is_incremental(&self) -> bool {
         matches!(self.kind, Kind::Incremental { .. })

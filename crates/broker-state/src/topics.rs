@@ -13,6 +13,7 @@ mod describe;
 mod features;
 mod names;
 mod partitions;
+mod quotas;
 mod records;
 mod resources;
 
@@ -29,7 +30,7 @@ use wire::Uuid;
 pub use commands::{
     Assignment, AutoTopic, Command, ConfigAlteration, ConfigChange, ConfigOperation,
     ConfigReplacement, ConfigResource, CreatedTopic, NewTopic, PartitionCreation,
-    PartitionIncrease, Reply, TopicCreation, TopicDeletion, TopicRef,
+    PartitionIncrease, QuotaAlteration, Reply, TopicCreation, TopicDeletion, TopicRef,
 };
 pub use names::{
     CLUSTER_METADATA, CONSUMER_OFFSETS, MAX_NAME_BYTES, SHARE_GROUP_STATE, TRANSACTION_STATE,
@@ -41,6 +42,7 @@ pub use resources::{MAX_CONFIGURED_GROUPS, MAX_SUBSCRIPTIONS};
 use crate::configs::{BrokerConfig, ConfigError, Durability, GroupConfigs, TopicSettings, Values};
 use crate::features::FinalizedFeatures;
 use crate::producer_ids::{ProducerIdentity, ProducerIds};
+use crate::quotas::ClientQuotas;
 use crate::refusal::Refusal;
 use crate::step::{Effects, RequestId};
 use resources::Resources;
@@ -114,6 +116,7 @@ pub struct Cluster {
     producer_ids: ProducerIds,
     resources: Resources,
     features: FinalizedFeatures,
+    quotas: ClientQuotas,
 }
 
 impl Cluster {
@@ -136,6 +139,7 @@ impl Cluster {
             producer_ids: ProducerIds::default(),
             resources: Resources::default(),
             features: FinalizedFeatures::default(),
+            quotas: ClientQuotas::default(),
         }
     }
 
@@ -224,6 +228,12 @@ impl Cluster {
                 updates,
                 validate_only,
             } => Reply::FeaturesUpdated(self.update_features(&updates, validate_only, effects)),
+            Command::AlterClientQuotas {
+                alterations,
+                validate_only,
+            } => {
+                Reply::ClientQuotasAltered(self.alter_quotas(&alterations, validate_only, effects))
+            }
         };
         effects.reply(request, reply);
     }
@@ -321,6 +331,14 @@ impl Cluster {
             }
             MetadataRecord::ResourceConfigRemoved { resource, name } => {
                 self.resources.remove(&self.broker, resource, name);
+                Ok(())
+            }
+            MetadataRecord::ClientQuotaSet { entity, key, value } => {
+                self.quotas.apply(entity, *key, Some(value.0));
+                Ok(())
+            }
+            MetadataRecord::ClientQuotaRemoved { entity, key } => {
+                self.quotas.apply(entity, *key, None);
                 Ok(())
             }
             MetadataRecord::FeatureLevelSet { name, level, epoch } => {
@@ -501,6 +519,7 @@ impl Cluster {
         let mut records = self.broker_records();
         records.extend(self.resources.records());
         records.extend(self.feature_records());
+        records.extend(self.quota_records());
         for topic in self.topics.values() {
             records.push(MetadataRecord::TopicCreated {
                 id: topic.id,

@@ -3,31 +3,47 @@
 
 use std::ops::RangeInclusive;
 
+use broker_state::quotas::QuotaKey;
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use wire::{ApiKey, Reader, RequestHeader, RequestPrefix, Segment};
 
 use crate::connection::Connection;
+use crate::throttle::timed;
 
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;
+mod alter_client_quotas;
 mod alter_configs;
+mod alter_partition_reassignments;
+mod alter_replica_log_dirs;
+mod alter_user_scram_credentials;
 mod api_versions;
 mod consumer_group_describe;
 mod consumer_group_heartbeat;
+mod create_acls;
+mod create_delegation_token;
 mod create_partitions;
 mod create_topics;
+mod delete_acls;
 mod delete_groups;
 mod delete_records;
 mod delete_topics;
+mod describe_acls;
+mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
+mod describe_delegation_token;
 mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
+mod describe_quorum;
 mod describe_topic_partitions;
 mod describe_transactions;
+mod describe_user_scram_credentials;
+mod elect_leaders;
 mod end_txn;
+mod expire_delegation_token;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
@@ -35,8 +51,10 @@ mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
+mod list_config_resources;
 mod list_groups;
 mod list_offsets;
+mod list_partition_reassignments;
 mod list_transactions;
 mod metadata;
 mod offset_commit;
@@ -44,8 +62,11 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 pub mod produce;
+mod renew_delegation_token;
 mod sync_group;
 mod txn_offset_commit;
+mod unregister_broker;
+mod update_features;
 mod write_txn_markers;
 
 pub use produce::PendingProduce;
@@ -149,9 +170,19 @@ fn header_from_the_future(frame: &Bytes) -> Option<RequestHeader<'static>> {
     })
 }
 
+/// Tells a client in its answer for how long it is held back; `untold` where the answer has no room for it.
+macro_rules! tell {
+    ($response:ident, $held_ms:expr) => {
+        $response.throttle_time_ms = $response.throttle_time_ms.max($held_ms)
+    };
+    ($response:ident, $held_ms:expr, untold) => {
+        let _ = $held_ms;
+    };
+}
+
 /// Registers the modules below and dispatches to them.
 macro_rules! apis {
-    ($($module:ident),* $(,)?) => {
+    ($($module:ident $(: $untold:ident)?),* $(,)?) => {
         /// Every API that is served, by key.
         pub fn served() -> Vec<Api> {
             let mut apis = vec![produce::API, fetch::API, api_versions::API, $($module::API),*];
@@ -166,7 +197,14 @@ macro_rules! apis {
                     check_version(&$module::API, version)?;
                     let request = wire::$module::Request::decode(&mut call.body.clone(), version)
                         .map_err(|error| format!("{} v{version}: {error}", key.name()))?;
-                    let response = $module::handle(connection, request, call).await;
+                    let is_limited = connection.is_limited(QuotaKey::RequestPercentage);
+                    let work = $module::handle(connection, request, call);
+                    #[allow(unused_mut, reason = "not every response says for how long a client is held back")]
+                    let (mut response, spent) = timed(is_limited, work).await;
+                    if is_limited {
+                        let held_ms = connection.charge_time(call.header.client_id, spent);
+                        tell!(response, held_ms $(, $untold)?);
+                    }
                     Ok(Answer::new(wire::encode_response(key, version, call.header.correlation_id, &response)))
                 })*
                 other => Err(format!("{} is not served", other.name())),
@@ -178,39 +216,58 @@ macro_rules! apis {
 apis! {
     add_offsets_to_txn,
     add_partitions_to_txn,
-    describe_transactions,
-    end_txn,
-    list_transactions,
-    txn_offset_commit,
+    alter_client_quotas,
     alter_configs,
+    alter_partition_reassignments,
+    alter_replica_log_dirs,
+    alter_user_scram_credentials,
     consumer_group_describe,
     consumer_group_heartbeat,
+    create_acls,
+    create_delegation_token,
     create_partitions,
     create_topics,
+    delete_acls,
     delete_groups,
     delete_records,
     delete_topics,
+    describe_acls,
+    describe_client_quotas,
     describe_cluster,
     describe_configs,
+    describe_delegation_token,
     describe_groups,
     describe_log_dirs,
     describe_producers,
+    describe_quorum: untold,
     describe_topic_partitions,
+    describe_transactions,
+    describe_user_scram_credentials,
+    elect_leaders,
+    end_txn,
+    expire_delegation_token,
     find_coordinator,
     heartbeat,
     incremental_alter_configs,
     init_producer_id,
     join_group,
     leave_group,
+    list_config_resources,
     list_groups,
     list_offsets,
+    list_partition_reassignments,
+    list_transactions,
     metadata,
     offset_commit,
     offset_delete,
     offset_fetch,
     offset_for_leader_epoch,
+    renew_delegation_token,
     sync_group,
-    write_txn_markers,
+    txn_offset_commit,
+    unregister_broker,
+    update_features,
+    write_txn_markers: untold,
 }
 
 /// Answers any request but Produce, which `produce::start` takes.

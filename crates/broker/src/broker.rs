@@ -28,6 +28,7 @@ use crate::owners::{Around, Owners};
 use crate::partition::Partition;
 use crate::settings::BrokerSettings;
 use crate::shard::{Event, Fatal, OnFatal, Reply};
+use crate::throttle::Throttling;
 
 /// How long connections may take to finish what they are at when the broker stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -134,6 +135,7 @@ impl Broker {
             metrics: &metrics,
             keeper: &keeper,
         };
+        let throttling = Throttling::new(&config);
         let owners = Owners::start(around, config, &limits, shard_count(shards), entropy)?;
 
         let kibibytes = |bytes: usize| Arc::new(Semaphore::new(bytes.div_ceil(1024)));
@@ -148,11 +150,13 @@ impl Broker {
             controller: owners.controller,
             coordinator: owners.coordinator,
             transactions: owners.transactions,
+            metadata: owners.metadata,
             shards: owners.shards,
             fetch_sessions: Mutex::new(FetchSessions::new(sessions)),
             request_memory: kibibytes(limits.request_memory_bytes.max(limits.frame_bytes)),
             response_memory: kibibytes(limits.response_memory_bytes),
             connections: Arc::new(Semaphore::new(limits.connections)),
+            throttling,
             limits,
             advertised,
             clock,

@@ -1,5 +1,5 @@
 //! The image of the cluster that requests read: topics, their settings, their partitions, the settings of groups,
-//! the finalized features.
+//! quotas, the finalized features.
 //! The controller publishes a new image after each change is durable; nobody else writes it.
 
 use std::collections::HashMap;
@@ -8,6 +8,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use broker_state::configs::{GroupConfig, GroupConfigs, TopicSettings};
 use broker_state::features::FinalizedFeatures;
+use broker_state::quotas::ClientQuotas;
+use broker_state::telemetry::Subscriptions;
 use wire::Uuid;
 
 use crate::partition::Partition;
@@ -40,6 +42,8 @@ pub struct ClusterImage {
     by_id: HashMap<Uuid, Arc<Topic>>,
     features: FinalizedFeatures,
     group_configs: GroupConfigs,
+    quotas: Arc<ClientQuotas>,
+    subscriptions: Arc<Subscriptions>,
 }
 
 impl ClusterImage {
@@ -64,6 +68,24 @@ impl ClusterImage {
     )]
     pub fn group_config(&self, group: &str) -> &GroupConfig {
         self.group_configs.of(group)
+    }
+
+    /// Which metrics clients push.
+    pub fn subscriptions(&self) -> &Subscriptions {
+        &self.subscriptions
+    }
+
+    pub fn set_subscriptions(&mut self, subscriptions: Subscriptions) {
+        self.subscriptions = Arc::new(subscriptions);
+    }
+
+    /// The quotas that are set.
+    pub fn quotas(&self) -> &ClientQuotas {
+        &self.quotas
+    }
+
+    pub fn set_quotas(&mut self, quotas: ClientQuotas) {
+        self.quotas = Arc::new(quotas);
     }
 
     pub fn set_features(&mut self, features: FinalizedFeatures) {
@@ -114,6 +136,11 @@ pub struct Cluster(ArcSwap<ClusterImage>);
 impl Cluster {
     pub fn image(&self) -> Arc<ClusterImage> {
         self.0.load_full()
+    }
+
+    /// Looks at the image without taking it along.
+    pub fn peek<T>(&self, look: impl FnOnce(&ClusterImage) -> T) -> T {
+        look(&self.0.load())
     }
 
     pub fn publish(&self, image: ClusterImage) {

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -28,6 +29,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     pub local: SocketAddr,
     pub core: Arc<Core>,
+    /// Nothing is read from the client until then, by the broker's clock; 0: it is not held back.
+    pub held_until_ms: AtomicI64,
 }
 
 /// How long a request may go on once the broker stops.
@@ -64,6 +67,7 @@ impl Connection {
             peer,
             local,
             core,
+            held_until_ms: AtomicI64::new(0),
         })
     }
 
@@ -93,8 +97,10 @@ impl Connection {
             if is_stopping && is_idle {
                 return Ok(());
             }
-            let may_read =
-                !is_stopping && waiting.len() < self.core.limits.in_flight_per_connection;
+            let held = self.held_for().filter(|_| !is_stopping);
+            let may_read = !is_stopping
+                && held.is_none()
+                && waiting.len() < self.core.limits.in_flight_per_connection;
             tokio::select! {
                 biased;
                 ready = first_ready(&mut waiting), if !is_idle => {
@@ -107,6 +113,7 @@ impl Connection {
                     let Some(frame) = frame? else { return Ok(()) };
                     self.take(frame, &mut waiting).await?;
                 }
+                () = hold(held), if held.is_some() => {}
                 () = &mut stopped, if !is_stopping => is_stopping = true,
             }
         }
@@ -178,7 +185,7 @@ impl Connection {
             frame,
             started,
         } = ready;
-        let answer = pending.finish().ok_or(End::Closed)?;
+        let answer = pending.finish(self).ok_or(End::Closed)?;
         drop(frame);
         answers.extend(answer);
         self.core
@@ -207,6 +214,11 @@ impl Connection {
         self.core.metrics.response_bytes.inc_by(bytes as u64);
         Ok(())
     }
+}
+
+/// Waits as long as the client is held back.
+async fn hold(held: Option<Duration>) {
+    tokio::time::sleep(held.unwrap_or_default()).await;
 }
 
 /// Waits until the first of `waiting` is done and takes it out.

@@ -197,6 +197,11 @@ impl Controller {
         Ok(())
     }
 
+    /// The view of the journal.
+    pub fn shared_view(&self) -> Arc<log::SharedView> {
+        self.journal.shared_view()
+    }
+
     pub fn topic_id(&self, name: &str) -> Uuid {
         self.state.topic(name).map_or(Uuid::ZERO, |topic| topic.id)
     }
@@ -340,6 +345,8 @@ impl Controller {
                 MetadataRecord::ResourceConfigSet { .. }
                 | MetadataRecord::ResourceConfigRemoved { .. } => changes.groups = true,
                 MetadataRecord::FeatureLevelSet { .. } => changes.features = true,
+                MetadataRecord::ClientQuotaSet { .. }
+                | MetadataRecord::ClientQuotaRemoved { .. } => changes.quotas = true,
                 MetadataRecord::ProducerIdsReserved { .. } => {}
             }
         }

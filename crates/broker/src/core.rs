@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use broker_state::fetch_sessions::FetchSessions;
+use log::SharedView;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 
@@ -17,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::partition::{Owner, Partition};
 use crate::settings::{Advertised, Limits};
 use crate::shard::{Event, ShardHandle};
+use crate::throttle::Throttling;
 use crate::transactions::TransactionsHandle;
 
 pub struct Core {
@@ -26,8 +28,11 @@ pub struct Core {
     pub controller: ControllerHandle,
     pub coordinator: CoordinatorHandle,
     pub transactions: TransactionsHandle,
+    /// The log of the cluster's metadata, as far as it is durable.
+    pub metadata: Arc<SharedView>,
     pub shards: Vec<ShardHandle>,
     pub fetch_sessions: Mutex<FetchSessions>,
+    pub throttling: Throttling,
     pub limits: Limits,
     pub advertised: Option<Advertised>,
     pub clock: Clock,

@@ -29,6 +29,7 @@ mod queue;
 mod settings;
 pub mod shard;
 mod sync_pool;
+mod throttle;
 mod transactions;
 
 pub use broker::{Broker, Overview, TopicOverview};

@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker_state::quotas::QuotaKey;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::connection::Connection;
 use crate::core::Core;
@@ -59,6 +61,16 @@ fn admit(stream: TcpStream, peer: SocketAddr, core: &Arc<Core>) {
         tracing::debug!(%peer, limit = core.limits.connections, "refused a connection: the limit is reached");
         return;
     };
+    let image = core.image();
+    let wait = core
+        .throttling
+        .connect(core.now_ms(), image.quotas(), peer.ip());
+    if !wait.is_zero() {
+        core.metrics
+            .throttled(QuotaKey::ConnectionCreationRate, wait);
+        tokio::spawn(turn_away(stream, wait, permit, Arc::clone(core)));
+        return;
+    }
     match Connection::new(stream, peer, Arc::clone(core)) {
         Ok(connection) => {
             tokio::spawn(async move {
@@ -68,4 +80,19 @@ fn admit(stream: TcpStream, peer: SocketAddr, core: &Arc<Core>) {
         }
         Err(error) => tracing::debug!(%peer, %error, "a connection went away before it was served"),
     }
+}
+
+/// Keeps a connection beyond its address's quota open, without a word, for as long as the address must wait; a client
+/// that were closed at once would come back at once (KIP-612).
+async fn turn_away(
+    stream: TcpStream,
+    wait: Duration,
+    permit: OwnedSemaphorePermit,
+    core: Arc<Core>,
+) {
+    tokio::select! {
+        () = tokio::time::sleep(wait) => {}
+        () = core.stopped() => {}
+    }
+    drop((stream, permit));
 }

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker_state::quotas::QuotaKey;
 use parking_lot::Mutex;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
@@ -52,6 +53,8 @@ pub struct Metrics {
     pub connections: Gauge,
     pub connections_refused: Counter,
     pub malformed_requests: Counter,
+    throttles: Family<Labels<1>, Counter>,
+    throttle_seconds: Family<Labels<1>, Counter<f64, std::sync::atomic::AtomicU64>>,
     sync_seconds: Histogram,
     synced_files: Counter,
     step_batches: Histogram,
@@ -186,6 +189,8 @@ impl Metrics {
             connections: Gauge::default(),
             connections_refused: Counter::default(),
             malformed_requests: Counter::default(),
+            throttles: Family::default(),
+            throttle_seconds: Family::default(),
             sync_seconds: latencies(),
             synced_files: Counter::default(),
             step_batches: Histogram::new(exponential_buckets(1.0, 4.0, 7)),
@@ -228,6 +233,17 @@ impl Metrics {
             "malformed_requests",
             "Connections closed because of a request that cannot be read",
             self.malformed_requests.clone(),
+        );
+        registry.register(
+            "throttles",
+            "Times that a client was held back because of a quota",
+            self.throttles.clone(),
+        );
+        registry.register_with_unit(
+            "throttle",
+            "How long clients were held back because of a quota",
+            Unit::Seconds,
+            self.throttle_seconds.clone(),
         );
         registry.register_with_unit(
             "log_sync",
@@ -281,6 +297,15 @@ impl Metrics {
         let uncleanable = needs.values().map(|need| need.uncleanable as i64).sum();
         self.compactions.dirtiest.set(dirtiest);
         self.compactions.uncleanable.set(uncleanable);
+    }
+
+    /// Counts a client that is held back.
+    pub fn throttled(&self, key: QuotaKey, wait: Duration) {
+        let labels = Labels([("quota", Arc::from(key.name()))]);
+        self.throttles.get_or_create(&labels).inc();
+        self.throttle_seconds
+            .get_or_create(&labels)
+            .inc_by(wait.as_secs_f64());
     }
 
     /// Counts one step of a shard.

@@ -41,6 +41,8 @@ pub struct Owners {
     pub controller: ControllerHandle,
     pub coordinator: CoordinatorHandle,
     pub transactions: TransactionsHandle,
+    /// The view of the controller's log.
+    pub metadata: Arc<log::SharedView>,
     pub shards: Vec<ShardHandle>,
     pub threads: Vec<JoinHandle<()>>,
 }
@@ -101,6 +103,7 @@ impl Owners {
             controller: ControllerHandle::new(),
             coordinator: world.coordinator.clone(),
             transactions: TransactionsHandle::new(),
+            metadata: controller.shared_view(),
             shards,
             threads: Vec::new(),
         };

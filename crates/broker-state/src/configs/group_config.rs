@@ -83,6 +83,13 @@ impl GroupConfigs {
         }
     }
 
+    /// The groups that have settings of their own, by name.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let mut names: Vec<&str> = self.by_group.keys().map(AsRef::as_ref).collect();
+        names.sort_unstable();
+        names.into_iter()
+    }
+
     /// The settings of a group, whether it exists or not.
     pub fn of(&self, group: &str) -> &GroupConfig {
         let own = self.by_group.get(group);

@@ -7,6 +7,7 @@ use wire::Uuid;
 
 use crate::features::FeatureUpdate;
 use crate::producer_ids::ProducerIdentity;
+use crate::quotas::QuotaOperation;
 use crate::refusal::Refusal;
 
 /// A request that may change the cluster.
@@ -50,6 +51,10 @@ pub enum Command {
         updates: Vec<FeatureUpdate>,
         validate_only: bool,
     },
+    AlterClientQuotas {
+        alterations: Vec<QuotaAlteration>,
+        validate_only: bool,
+    },
 }
 
 /// The answer to a command.
@@ -64,6 +69,16 @@ pub enum Reply {
     ProducerIdsReserved(Result<Range<i64>, Refusal>),
     LeaderEpochsRaised,
     FeaturesUpdated(Result<(), Refusal>),
+    /// One for each alteration, in their order.
+    ClientQuotasAltered(Vec<Result<(), Refusal>>),
+}
+
+/// What is to become of the quotas of one entity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaAlteration {
+    /// Type and name of each part, `None` for the default; checked by the machine.
+    pub entity: Vec<(String, Option<String>)>,
+    pub operations: Vec<QuotaOperation>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

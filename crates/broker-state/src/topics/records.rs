@@ -22,18 +22,22 @@
 //!   11  ResourceConfigSet     resource type (16 client metrics, 32 group), resource name, name, value
 //!   12  ResourceConfigRemoved resource type, resource name, name
 //!   13  FeatureLevelSet       feature name, level (signed), epoch of the features after it
+//!   14  ClientQuotaSet        entity: count of parts, per part its type, whether it has a name (0 default, 1), name;
+//!                             key, value (8 bytes, IEEE 754, the highest first)
+//!   15  ClientQuotaRemoved    entity, key
 //! ```
 //!
 //! Room to grow: a new kind gets the next number, a changed body the next version of its kind. A kind or version
 //! that this program does not know stops the start, because guessing would lose what a newer program wrote.
 
 use thiserror::Error;
-use wire::Uuid;
+use wire::{Float64, Uuid};
 
 use super::commands::ConfigResource;
 use super::names::MAX_NAME_BYTES;
 use crate::compact::{Decoder, Encoder, Malformed};
 use crate::configs::{BrokerScope, MAX_VALUE_BYTES};
+use crate::quotas::{QuotaEntity, QuotaKey};
 
 /// More partitions than this in one topic are not believed.
 pub const MAX_PARTITIONS: i32 = 1_000_000;
@@ -42,7 +46,7 @@ const MAX_CONFIGS: usize = 1_024;
 /// The longest name of a group or of a client-metrics resource that is stored.
 pub(super) const MAX_RESOURCE_NAME_BYTES: usize = i16::MAX as usize;
 const VERSION: u8 = 0;
-const LAST_KIND: u8 = 13;
+const LAST_KIND: u8 = 15;
 
 /// One change of the cluster metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +112,15 @@ pub enum MetadataRecord {
         level: i16,
         epoch: i64,
     },
+    ClientQuotaSet {
+        entity: QuotaEntity,
+        key: QuotaKey,
+        value: Float64,
+    },
+    ClientQuotaRemoved {
+        entity: QuotaEntity,
+        key: QuotaKey,
+    },
 }
 
 /// Why the bytes of a metadata record cannot be used.
@@ -143,6 +156,8 @@ impl MetadataRecord {
             Self::ResourceConfigSet { .. } => 11,
             Self::ResourceConfigRemoved { .. } => 12,
             Self::FeatureLevelSet { .. } => 13,
+            Self::ClientQuotaSet { .. } => 14,
+            Self::ClientQuotaRemoved { .. } => 15,
         }
     }
 
@@ -223,6 +238,15 @@ impl MetadataRecord {
                 out.signed((*level).into());
                 out.signed(*epoch);
             }
+            Self::ClientQuotaSet { entity, key, value } => {
+                write_entity(&mut out, entity);
+                out.text(key.name());
+                out.raw(&value.0.to_be_bytes());
+            }
+            Self::ClientQuotaRemoved { entity, key } => {
+                write_entity(&mut out, entity);
+                out.text(key.name());
+            }
         }
         out.finish()
     }
@@ -300,6 +324,15 @@ impl MetadataRecord {
                 resource: resource(from)?,
                 name: config_name(from)?,
             },
+            14 => Self::ClientQuotaSet {
+                entity: entity(from)?,
+                key: quota_key(from)?,
+                value: quota_value(from)?,
+            },
+            15 => Self::ClientQuotaRemoved {
+                entity: entity(from)?,
+                key: quota_key(from)?,
+            },
             _ => Self::FeatureLevelSet {
                 name: config_name(from)?,
                 level: from.signed_in(0, i16::MAX.into(), "feature level")? as i16,
@@ -329,6 +362,45 @@ fn resource(from: &mut Decoder<'_>) -> Result<ConfigResource, Malformed> {
         resource_type,
         name: name.to_owned(),
     })
+}
+
+fn write_entity(out: &mut Encoder, entity: &QuotaEntity) {
+    out.unsigned(entity.parts().count() as u64);
+    for (kind, name) in entity.parts() {
+        out.text(kind);
+        out.byte(u8::from(name.is_some()));
+        if let Some(name) = name {
+            out.text(name);
+        }
+    }
+}
+
+fn entity(from: &mut Decoder<'_>) -> Result<QuotaEntity, Malformed> {
+    let what = "quota entity";
+    let count = from.count(3, what)?;
+    let mut parts = Vec::with_capacity(count);
+    for _ in 0..count {
+        let kind = from.text(MAX_CONFIG_NAME_BYTES, what)?;
+        let has_name = from.byte(what)? != 0;
+        let name = has_name.then(|| from.text(MAX_RESOURCE_NAME_BYTES, what));
+        parts.push((kind, name.transpose()?));
+    }
+    QuotaEntity::from_parts(&parts).map_err(|_| Malformed::Unknown { what })
+}
+
+fn quota_key(from: &mut Decoder<'_>) -> Result<QuotaKey, Malformed> {
+    let what = "quota key";
+    QuotaKey::named(from.text(MAX_CONFIG_NAME_BYTES, what)?).ok_or(Malformed::Unknown { what })
+}
+
+fn quota_value(from: &mut Decoder<'_>) -> Result<Float64, Malformed> {
+    let what = "quota value";
+    let bytes = from.raw(8, what)?;
+    let value = f64::from_be_bytes(bytes.try_into().expect("8 bytes were asked for"));
+    match value.is_finite() && value > 0.0 {
+        true => Ok(Float64(value)),
+        false => Err(Malformed::Unknown { what }),
+    }
 }
 
 fn scope_byte(scope: BrokerScope) -> u8 {

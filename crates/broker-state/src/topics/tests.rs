@@ -7,6 +7,7 @@ mod delete;
 mod features;
 mod partitions;
 mod producer_ids;
+mod quotas;
 mod records;
 mod replay;
 mod resources;
@@ -232,6 +233,7 @@ fn durable(cluster: &Cluster) -> impl PartialEq + std::fmt::Debug + use<> {
         producer_ids,
         resources,
         features,
+        quotas,
         ..
     } = cluster.clone();
     (
@@ -244,6 +246,7 @@ fn durable(cluster: &Cluster) -> impl PartialEq + std::fmt::Debug + use<> {
         producer_ids.reserved(),
         resources,
         features,
+        quotas,
     )
 }
 

@@ -1,5 +1,5 @@
 //! CreateTopics, key 19, v2–7: creates topics; they are durable and open before the answer.
-//! v4 -1 for the broker's defaults (KIP-464) · v5 flexible, settings in the answer (KIP-525) · v7 topic ids. Rules: broker_state::topics.
+//! v4 -1 for the broker's defaults (KIP-464) · v5 flexible, settings in the answer (KIP-525) · v6 throttling quota · v7 topic ids. Rules: broker_state::topics.
 
 use broker_state::configs::ConfigEntry;
 use broker_state::topics::{Assignment, Command, ConfigResource, NewTopic, Reply, TopicCreation};
@@ -10,15 +10,23 @@ use super::{Api, Call};
 use crate::connection::Connection;
 use crate::controller::ConfigQuery;
 use crate::entropy;
+use crate::throttle::QUOTA_EXCEEDED;
 
 pub const API: Api = Api::all(ApiKey::CreateTopics, 2, 7);
+
+/// Since this version a quota on changes refuses (KIP-599).
+const STRICT_QUOTA: i16 = 6;
 
 pub async fn handle(
     connection: &Connection,
     request: Request<'_>,
-    _: &Call<'_>,
+    call: &Call<'_>,
 ) -> Response<'static> {
-    let topics: Option<Vec<NewTopic>> = request.topics.iter().map(new_topic).collect();
+    let permits = connection.take_permits(&call.header, STRICT_QUOTA, |_| {
+        request.topics.iter().map(partitions).collect()
+    });
+    let (granted, throttled) = permits.split(&request.topics);
+    let topics: Option<Vec<NewTopic>> = granted.iter().copied().map(new_topic).collect();
     let answer = match topics {
         Some(topics) => {
             let command = Command::CreateTopics {
@@ -29,11 +37,10 @@ pub async fn handle(
         }
         None => None,
     };
-    let topics = match answer {
+    let mut topics: Vec<TopicResult<'static>> = match answer {
         Some(Reply::TopicsCreated(created)) => respond_all(connection, created).await,
-        _ => request
-            .topics
-            .iter()
+        _ => granted
+            .into_iter()
             .map(|topic| {
                 refused(
                     topic.name,
@@ -43,9 +50,23 @@ pub async fn handle(
             })
             .collect(),
     };
+    let (error, message) = QUOTA_EXCEEDED;
+    topics.extend(
+        throttled
+            .iter()
+            .map(|topic| refused(topic.name, error, message)),
+    );
     Response {
         topics,
-        ..Response::default()
+        throttle_time_ms: permits.throttle_time_ms,
+    }
+}
+
+/// How many partitions a topic is to have; negative for the broker's default.
+fn partitions(topic: &CreatableTopic<'_>) -> i32 {
+    match topic.assignments.len() {
+        0 => topic.num_partitions,
+        assigned => i32::try_from(assigned).unwrap_or(i32::MAX),
     }
 }
 

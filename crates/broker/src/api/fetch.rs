@@ -8,6 +8,7 @@ use std::time::Duration;
 use broker_state::fetch_sessions::{
     FetchContext, FetchPartition, FetchSessionRequest, FetchTopic, PartitionFetch, PartitionOutcome,
 };
+use broker_state::quotas::QuotaKey;
 use broker_state::step::Millis;
 use log::Isolation;
 use wire::fetch::{AbortedTransaction, PartitionData, Request, Response, TopicResponse};
@@ -18,6 +19,7 @@ use crate::cluster::ClusterImage;
 use crate::connection::Connection;
 use crate::entropy;
 use crate::partition::Partition;
+use crate::throttle::timed;
 
 mod read;
 
@@ -41,7 +43,12 @@ pub async fn answer(connection: &Connection, call: &Call<'_>) -> Result<Answer, 
     let request = Request::decode(&mut call.body.clone(), version)
         .map_err(|error| format!("Fetch v{version}: {error}"))?;
     let core = &connection.core;
-    let bounds = bounds(&request, core.limits.fetch_bytes);
+    let client_id = call.header.client_id;
+    let is_limited = is_limited(connection);
+    let mut bounds = bounds(&request, core.limits.fetch_bytes);
+    if let Some(most) = connection.most_at_once(QuotaKey::ConsumerByteRate, client_id) {
+        bounds.max_bytes = bounds.max_bytes.min(most);
+    }
     let begun = core
         .fetch_sessions
         .lock()
@@ -65,7 +72,14 @@ pub async fn answer(connection: &Connection, call: &Call<'_>) -> Result<Answer, 
         .iter()
         .map(|(partition, fetch)| find(&image, partition, fetch))
         .collect();
-    let ReadAll { reads, memory } = read_all(core, &wanted, &bounds).await;
+    let (read, spent) = timed(is_limited, read_all(core, &wanted, &bounds)).await;
+    let ReadAll { reads, memory } = read;
+    if is_limited {
+        let throttle_time_ms = charge(connection, client_id, &reads, spent);
+        if throttle_time_ms > 0 {
+            return Ok(encode(call, &throttled(&context, throttle_time_ms), None));
+        }
+    }
     let outcomes: Vec<PartitionOutcome> = reads.iter().map(outcome).collect();
     let entropy = entropy::bytes().map_or(0, |bytes| {
         u64::from_be_bytes(bytes[..8].try_into().expect("eight bytes"))
@@ -83,6 +97,44 @@ pub async fn answer(connection: &Connection, call: &Call<'_>) -> Result<Answer, 
         response.responses = respond(&context, reads, &answer.included);
     }
     Ok(encode(call, &response, memory))
+}
+
+/// Whether anybody has a quota that a fetch counts against.
+fn is_limited(connection: &Connection) -> bool {
+    connection.core.cluster.peek(|image| {
+        let keys = [QuotaKey::ConsumerByteRate, QuotaKey::RequestPercentage];
+        keys.into_iter().any(|key| image.quotas().limits(key))
+    })
+}
+
+/// For how many milliseconds the client is held back; what was read is then not sent, and its bytes do not count.
+fn charge(
+    connection: &Connection,
+    client_id: Option<&str>,
+    reads: &[Read],
+    spent: Duration,
+) -> i32 {
+    let key = QuotaKey::ConsumerByteRate;
+    let of_time = connection.charge_time(client_id, spent);
+    if !connection.is_limited(key) {
+        return of_time;
+    }
+    let parts = reads.iter().flat_map(|read| &read.records);
+    let bytes = parts.map(|part| part.len()).sum::<usize>() as f64;
+    let of_bytes = connection.charge(key, client_id, bytes);
+    if of_bytes.max(of_time) > 0 {
+        connection.refund(key, client_id, bytes);
+    }
+    of_bytes.max(of_time)
+}
+
+/// The answer to a client that is held back: nothing, and the session goes on as if it had not asked.
+fn throttled(context: &FetchContext, throttle_time_ms: i32) -> Response<'static> {
+    Response {
+        throttle_time_ms,
+        session_id: context.session_id(),
+        ..Response::default()
+    }
 }
 
 fn encode(

@@ -3,8 +3,10 @@
 //! `acks=0` is never answered; an error then closes the connection, as Kafka does.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use broker_state::configs::Durability;
+use broker_state::quotas::QuotaKey;
 use tokio::sync::oneshot::Receiver;
 use wire::produce::{
     BatchIndexAndErrorMessage, PartitionResponse, Request, Response, TopicResponse,
@@ -39,6 +41,15 @@ pub struct PendingProduce {
     is_answered: bool,
     topics: Vec<PendingTopic>,
     parts: Vec<Part>,
+    charge: Option<Charge>,
+}
+
+/// What a client with a quota is charged for a request.
+struct Charge {
+    client_id: Option<Box<str>>,
+    bytes: usize,
+    began: Instant,
+    spent: Duration,
 }
 
 struct PendingTopic {
@@ -90,6 +101,7 @@ pub async fn start(connection: &Connection, call: &Call<'_>) -> Result<PendingPr
         is_answered: request.acks != 0,
         topics: Vec::with_capacity(request.topic_data.len()),
         parts: Vec::new(),
+        charge: Charge::begin(&image, call),
     };
     let refusal = refuse_request(&request);
     let is_all = request.acks == -1;
@@ -121,6 +133,10 @@ pub async fn start(connection: &Connection, call: &Call<'_>) -> Result<PendingPr
             id: data.topic_id,
             partitions,
         });
+    }
+    if let Some(charge) = &mut pending.charge {
+        // What follows waits for others.
+        charge.spent = charge.began.elapsed();
     }
     transactions::verify(connection, &request, version, &mut pending.topics).await;
     pending.queue();
@@ -246,7 +262,8 @@ impl PendingProduce {
     }
 
     /// The answer; `None` when the connection must be closed instead. `Some(None)`: nothing is to be said.
-    pub fn finish(self) -> Option<Option<Answer>> {
+    pub fn finish(self, connection: &Connection) -> Option<Option<Answer>> {
+        let throttle_time_ms = self.charge.map_or(0, |charge| charge.settle(connection));
         let mut parts = Vec::with_capacity(self.parts.len());
         for part in self.parts {
             // A shard that has ended answers nothing, and neither do we.
@@ -284,6 +301,7 @@ impl PendingProduce {
         }
         let response = Response {
             responses,
+            throttle_time_ms,
             ..Response::default()
         };
         Some(Some(Answer::new(wire::encode_response(
@@ -307,6 +325,27 @@ fn admit(
             waits_for_disk: topic.settings.durability == Durability::Sync,
         }),
         Err(refusal) => PendingPartition::Done(refusal),
+    }
+}
+
+impl Charge {
+    /// `None` when nobody has a quota that a produce request counts against.
+    fn begin(image: &ClusterImage, call: &Call<'_>) -> Option<Self> {
+        let keys = [QuotaKey::ProducerByteRate, QuotaKey::RequestPercentage];
+        let is_limited = keys.into_iter().any(|key| image.quotas().limits(key));
+        is_limited.then(|| Self {
+            client_id: call.header.client_id.map(Into::into),
+            bytes: call.frame.len(),
+            began: Instant::now(),
+            spent: Duration::ZERO,
+        })
+    }
+
+    /// For how many milliseconds the client is held back.
+    fn settle(self, connection: &Connection) -> i32 {
+        let client_id = self.client_id.as_deref();
+        let of_bytes = connection.charge(QuotaKey::ProducerByteRate, client_id, self.bytes as f64);
+        of_bytes.max(connection.charge_time(client_id, self.spent))
     }
 }
 

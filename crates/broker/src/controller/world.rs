@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 use broker_state::configs::BrokerConfig;
+use broker_state::telemetry::Subscriptions;
 use broker_state::topics::{Cluster as ClusterState, Topic as TopicState};
 use log::LogError;
 use wire::Uuid;
@@ -30,9 +31,10 @@ pub struct World {
 #[derive(Default)]
 pub struct Changes {
     pub topics: BTreeSet<Uuid>,
-    /// Settings of groups, or of the broker that they rest on.
+    /// Settings of groups, or of the broker that they rest on; subscriptions of metrics.
     pub groups: bool,
     pub features: bool,
+    pub quotas: bool,
 }
 
 impl Changes {
@@ -42,11 +44,12 @@ impl Changes {
             topics: state.topics().map(|topic| topic.id).collect(),
             groups: true,
             features: true,
+            quotas: true,
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.topics.is_empty() && !self.groups && !self.features
+        self.topics.is_empty() && !(self.groups || self.features || self.quotas)
     }
 }
 
@@ -63,6 +66,10 @@ impl World {
         let mut image = ClusterImage::clone(&self.cluster.image());
         if changes.groups {
             image.set_group_configs(state.group_configs());
+            image.set_subscriptions(Subscriptions::resolve(state.client_metrics()));
+        }
+        if changes.quotas {
+            image.set_quotas(state.quotas().clone());
         }
         if changes.features {
             image.set_features(state.features().clone());

@@ -3,6 +3,19 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::quotas::{QuotaEntity, QuotaKey};
+use wire::Float64;
+
+fn entity() -> impl Strategy<Value = QuotaEntity> {
+    let name = || prop::option::of("[a-z]{1,9}");
+    (name(), name()).prop_map(|(user, client_id)| {
+        let parts = [
+            ("user", user.as_deref()),
+            ("client-id", client_id.as_deref()),
+        ];
+        QuotaEntity::from_parts(&parts).expect("a good entity")
+    })
+}
 
 fn any_record() -> impl Strategy<Value = MetadataRecord> {
     use MetadataRecord::*;
@@ -53,6 +66,15 @@ fn any_record() -> impl Strategy<Value = MetadataRecord> {
             value
         }),
         (resource(), text()).prop_map(|(resource, name)| ResourceConfigRemoved { resource, name }),
+        (entity(), 0..5_usize, 1e-9..1e18_f64).prop_map(|(entity, key, value)| ClientQuotaSet {
+            entity,
+            key: QuotaKey::ALL[key],
+            value: Float64(value)
+        }),
+        (entity(), 0..5_usize).prop_map(|(entity, key)| ClientQuotaRemoved {
+            entity,
+            key: QuotaKey::ALL[key]
+        }),
         (text(), 0..=i16::MAX, 0..=i64::MAX).prop_map(|(name, level, epoch)| FeatureLevelSet {
             name,
             level,
@@ -154,6 +176,18 @@ fn the_other_kinds_bytes_are_as_documented() {
                 epoch: 3,
             },
             vec![13, 0, 1, b'f', 4, 6],
+        ),
+        (
+            MetadataRecord::ClientQuotaRemoved {
+                entity: QuotaEntity::from_parts(&[("user", Some("u")), ("client-id", None)])
+                    .expect("a good entity"),
+                key: QuotaKey::RequestPercentage,
+            },
+            [
+                b"\x0f\x00\x02\x09client-id\x00\x04user\x01\x01u\x12".as_slice(),
+                b"request_percentage",
+            ]
+            .concat(),
         ),
     ];
     for (record, expected) in bytes {
