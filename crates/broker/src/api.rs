@@ -46,6 +46,7 @@ mod end_txn;
 mod expire_delegation_token;
 mod fetch;
 mod find_coordinator;
+mod get_telemetry_subscriptions;
 mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
@@ -62,6 +63,7 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 pub mod produce;
+mod push_telemetry;
 mod renew_delegation_token;
 mod sync_group;
 mod txn_offset_commit;
@@ -247,6 +249,7 @@ apis! {
     end_txn,
     expire_delegation_token,
     find_coordinator,
+    get_telemetry_subscriptions,
     heartbeat,
     incremental_alter_configs,
     init_producer_id,
@@ -262,6 +265,7 @@ apis! {
     offset_delete,
     offset_fetch,
     offset_for_leader_epoch,
+    push_telemetry,
     renew_delegation_token,
     sync_group,
     txn_offset_commit,

@@ -26,6 +26,7 @@ use crate::listener;
 use crate::metrics::{GroupLag, Metrics, SERIES_CAP, TopicSize};
 use crate::owners::{Around, Owners};
 use crate::partition::Partition;
+use crate::pushed_metrics::PushedMetrics;
 use crate::settings::BrokerSettings;
 use crate::shard::{Event, Fatal, OnFatal, Reply};
 use crate::throttle::Throttling;
@@ -136,6 +137,7 @@ impl Broker {
             keeper: &keeper,
         };
         let throttling = Throttling::new(&config);
+        let telemetry = PushedMetrics::new(&config);
         let owners = Owners::start(around, config, &limits, shard_count(shards), entropy)?;
 
         let kibibytes = |bytes: usize| Arc::new(Semaphore::new(bytes.div_ceil(1024)));
@@ -157,6 +159,7 @@ impl Broker {
             response_memory: kibibytes(limits.response_memory_bytes),
             connections: Arc::new(Semaphore::new(limits.connections)),
             throttling,
+            telemetry,
             limits,
             advertised,
             clock,
@@ -274,7 +277,9 @@ impl Broker {
             partitions: topic.partitions,
             bytes: topic.bytes,
         });
-        self.core.metrics.text(&sizes.collect::<Vec<_>>(), &lags)
+        let mut text = self.core.metrics.text(&sizes.collect::<Vec<_>>(), &lags);
+        self.core.telemetry.write(self.core.now_ms(), &mut text);
+        text
     }
 
     /// Stops accepting, lets connections finish, syncs and closes everything. Calling it again does nothing.

@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -31,6 +31,8 @@ pub struct Connection {
     pub core: Arc<Core>,
     /// Nothing is read from the client until then, by the broker's clock; 0: it is not held back.
     pub held_until_ms: AtomicI64,
+    /// Name and version of the client's software, once it has said them (KIP-511).
+    pub software: OnceLock<(Box<str>, Box<str>)>,
 }
 
 /// How long a request may go on once the broker stops.
@@ -68,6 +70,7 @@ impl Connection {
             local,
             core,
             held_until_ms: AtomicI64::new(0),
+            software: OnceLock::new(),
         })
     }
 

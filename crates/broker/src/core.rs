@@ -16,6 +16,7 @@ use crate::controller::ControllerHandle;
 use crate::coordinator::CoordinatorHandle;
 use crate::metrics::Metrics;
 use crate::partition::{Owner, Partition};
+use crate::pushed_metrics::PushedMetrics;
 use crate::settings::{Advertised, Limits};
 use crate::shard::{Event, ShardHandle};
 use crate::throttle::Throttling;
@@ -33,6 +34,7 @@ pub struct Core {
     pub shards: Vec<ShardHandle>,
     pub fetch_sessions: Mutex<FetchSessions>,
     pub throttling: Throttling,
+    pub telemetry: PushedMetrics,
     pub limits: Limits,
     pub advertised: Option<Advertised>,
     pub clock: Clock,

@@ -25,6 +25,7 @@ mod listener;
 mod metrics;
 mod owners;
 mod partition;
+mod pushed_metrics;
 mod queue;
 mod settings;
 pub mod shard;

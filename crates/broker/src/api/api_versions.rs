@@ -10,6 +10,9 @@ use crate::connection::Connection;
 
 pub const API: Api = Api::all(ApiKey::ApiVersions, 0, 4);
 
+/// Offered only while somebody wants metrics: without a subscription a client need not ask for one.
+const TELEMETRY: [ApiKey; 2] = [ApiKey::GetTelemetrySubscriptions, ApiKey::PushTelemetry];
+
 /// Answers any version, the unknown ones with what would have been understood.
 pub fn answer(connection: &Connection, call: &Call<'_>) -> Result<Answer, String> {
     let correlation_id = call.header.correlation_id;
@@ -30,15 +33,27 @@ pub fn answer(connection: &Connection, call: &Call<'_>) -> Result<Answer, String
     }
     let request = Request::decode(&mut call.body.clone(), version)
         .map_err(|error| format!("ApiVersions v{version}: {error}"))?;
+    let image = connection.core.image();
     let error = if version >= 3 && !is_valid_client(&request) {
         ErrorCode::InvalidRequest
     } else {
         ErrorCode::None
     };
-    let image = connection.core.image();
+    if error == ErrorCode::None && version >= 3 {
+        let (name, version) = (
+            request.client_software_name,
+            request.client_software_version,
+        );
+        // Whoever says it again says the same.
+        let _ = connection.software.set((name.into(), version.into()));
+    }
+    let is_offered = |entry: &ApiVersion| {
+        let is_telemetry = TELEMETRY.iter().any(|key| *key as i16 == entry.api_key);
+        !is_telemetry || !image.subscriptions().is_empty()
+    };
     let response = Response {
         error_code: error.code(),
-        api_keys: all(),
+        api_keys: all().into_iter().filter(is_offered).collect(),
         supported_features: supported(version),
         finalized_features_epoch: image.features().epoch(),
         finalized_features: finalized(image.features()),

@@ -60,7 +60,19 @@ pub fn decompress<'a>(
     max_bytes: usize,
 ) -> Result<Cow<'a, [u8]>, BatchError> {
     let records = batch.get(BATCH_OVERHEAD..).unwrap_or_default();
-    let plain = match header.compression()? {
+    decompress_bytes(header.compression()?, records, max_bytes)
+}
+
+/// As [`decompress`], for bytes that are no batch: metrics that a client pushes.
+///
+/// # Errors
+/// `TooLarge` when more than `max_bytes` come out; `Decompression` for damaged data.
+pub fn decompress_bytes(
+    compression: Compression,
+    records: &[u8],
+    max_bytes: usize,
+) -> Result<Cow<'_, [u8]>, BatchError> {
+    let plain = match compression {
         Compression::None if records.len() > max_bytes => {
             return Err(BatchError::TooLarge { limit: max_bytes });
         }

@@ -32,7 +32,7 @@ pub use batch::{
     BATCH_OVERHEAD, BatchHeader, BatchScan, CheckedBatch, TimestampType, scan_batches, verify_crc,
 };
 pub use builder::BatchBuilder;
-pub use compression::{Compression, Level, compress, compress_at, decompress};
+pub use compression::{Compression, Level, compress, compress_at, decompress, decompress_bytes};
 pub use iter::{RecordHeader, RecordHeaders, RecordIter, RecordView};
 pub use marker::{EndTransactionMarker, MOST_MARKER_BYTES};
 pub use rewrite::{empty_batch, recompress, retain_records};
