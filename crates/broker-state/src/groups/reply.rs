@@ -19,7 +19,7 @@ pub enum Reply {
     Leave(LeaveReply),
     /// Of both ways to commit offsets.
     CommitOffsets(Vec<CommittedTopic>),
-    TransactionEnded,
+    TransactionEnded(ErrorCode),
     FetchOffsets(FetchReply),
     DeleteOffsets(DeleteOffsetsReply),
     Describe(Vec<DescribedGroup>),

@@ -54,7 +54,8 @@ pub type PendingOffsets = BTreeMap<TopicName, BTreeMap<i32, Vec<PendingOffset>>>
 pub(super) type OpenTransactions = BTreeMap<i64, BTreeSet<(GroupId, TopicName, i32)>>;
 
 impl Groups {
-    /// Ends a transaction; without pending offsets there is nothing to write.
+    /// Ends a transaction; without pending offsets there is nothing to write. An end with an epoch from before the open
+    /// transaction's is that of an earlier one.
     pub(super) fn end_transaction(
         &mut self,
         now: Millis,
@@ -63,10 +64,15 @@ impl Groups {
         effects: &mut GroupEffects,
     ) {
         let producer = end.producer();
-        if self.durable.has_open_transaction(producer.producer_id) {
-            self.step(now, effects).write(Record::Transaction(end));
-        }
-        effects.reply(request, Reply::TransactionEnded);
+        let error = match self.durable.epoch_of_open(producer.producer_id) {
+            Some(open) if producer.producer_epoch < open => ErrorCode::InvalidProducerEpoch,
+            Some(_) => {
+                self.step(now, effects).write(Record::Transaction(end));
+                ErrorCode::None
+            }
+            None => ErrorCode::None,
+        };
+        effects.reply(request, Reply::TransactionEnded(error));
     }
 
     /// Who may commit in a transaction: a producer that says nothing of a member is fenced by its epoch alone (KIP-447).
@@ -161,6 +167,19 @@ impl DurableGroups {
     /// Whether this producer has offsets that wait for the end of its transaction.
     pub fn has_open_transaction(&self, producer_id: i64) -> bool {
         self.open_transactions.contains_key(&producer_id)
+    }
+
+    /// The epoch of this producer's open transaction.
+    fn epoch_of_open(&self, producer_id: i64) -> Option<i16> {
+        let open = self.open_transactions.get(&producer_id)?;
+        let pending = open.iter().filter_map(|(group, topic, partition)| {
+            let partitions = self.groups.get(group)?.pending.get(topic)?;
+            partitions.get(partition)
+        });
+        let of_producer = pending
+            .flatten()
+            .filter(|one| one.producer.producer_id == producer_id);
+        of_producer.map(|one| one.producer.producer_epoch).max()
     }
 
     pub(super) fn apply_transaction(&mut self, change: &TransactionChange) {

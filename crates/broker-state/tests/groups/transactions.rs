@@ -252,3 +252,19 @@ fn pending_offsets_have_their_place_within_the_limits() {
          > -: committed t1:0",
     );
 }
+
+#[test]
+fn an_end_from_before_the_open_transaction_ends_nothing() {
+    story(
+        "commit - t1:0=42 in=7/4
+         > + pending 7 g t1:0=42
+         > -: committed t1:0
+         end 7/3 abort
+         > INVALID_PRODUCER_EPOCH
+         end 7/5 commit
+         > + commit of 7
+         > ended
+         fetch t1:0 stable
+         > fetched t1:0=42",
+    );
+}

@@ -4,12 +4,14 @@
 
 use std::sync::Arc;
 
+use broker_state::groups::{Command, Reply as GroupReply};
+use broker_state::producer_ids::ProducerIdentity;
 use tokio::sync::oneshot::Receiver;
 use wire::write_txn_markers::{MarkerResult, PartitionResult, Request, Response, TopicResult};
 use wire::{ApiKey, ErrorCode};
 
 use super::{Api, Call};
-use crate::cluster::ClusterImage;
+use crate::cluster::{CONSUMER_OFFSETS, ClusterImage};
 use crate::connection::Connection;
 use crate::partition::Owner;
 use crate::shard::{Event, Marker, MarkerOutcome, Reply};
@@ -27,11 +29,15 @@ enum Pending {
         shard: usize,
         at: usize,
     },
+    /// The outcome at this place of what the group coordinator has answered.
+    Offsets(usize),
 }
 
 /// What each shard is asked.
 struct Asked {
     by_shard: Vec<Vec<Marker>>,
+    /// Ends of transactions with offsets of groups in them.
+    offsets: Vec<Command>,
     count: usize,
 }
 
@@ -43,6 +49,7 @@ pub async fn handle<'a>(
     let image = connection.core.image();
     let mut asked = Asked {
         by_shard: vec![Vec::new(); connection.core.shards.len()],
+        offsets: Vec::new(),
         count: 0,
     };
     let mut pending = Vec::new();
@@ -53,7 +60,9 @@ pub async fn handle<'a>(
             }
         }
     }
+    let offsets = std::mem::take(&mut asked.offsets);
     let outcomes = asked.write(connection).await;
+    let ended = end_offsets(connection, offsets).await;
     let mut pending = pending.into_iter();
     let mut next = || match pending.next().expect("one for each partition") {
         Pending::Done(error) => error,
@@ -62,6 +71,7 @@ pub async fn handle<'a>(
             .get(at)
             .copied()
             .unwrap_or(ErrorCode::NotLeaderOrFollower),
+        Pending::Offsets(at) => ended[at],
     };
     let markers = request.markers.iter().map(|marker| MarkerResult {
         producer_id: marker.producer_id,
@@ -97,14 +107,19 @@ impl Asked {
         let Some(partition) = image.topic(topic).and_then(|topic| topic.partition(index)) else {
             return Pending::Done(ErrorCode::UnknownTopicOrPartition);
         };
-        let Owner::Shard { shard, .. } = partition.owner else {
-            // What the coordinators own ends its transactions itself.
-            return Pending::Done(ErrorCode::InvalidTopicException);
-        };
         self.count += 1;
         if self.count > MOST_MARKERS {
             return Pending::Done(ErrorCode::PolicyViolation);
         }
+        let shard = match partition.owner {
+            Owner::Shard { shard, .. } => shard,
+            Owner::Coordinator if topic == CONSUMER_OFFSETS => {
+                self.offsets.push(end_of(marker));
+                return Pending::Offsets(self.offsets.len() - 1);
+            }
+            // No client's transaction has anything in the other topics of coordinators.
+            Owner::Coordinator => return Pending::Done(ErrorCode::InvalidTopicException),
+        };
         self.by_shard[shard].push(Marker {
             partition: Arc::clone(partition),
             producer_id: marker.producer_id,
@@ -140,4 +155,26 @@ impl Asked {
         }
         outcomes
     }
+}
+
+fn end_of(marker: &wire::write_txn_markers::Marker<'_>) -> Command {
+    Command::EndTransaction {
+        producer: ProducerIdentity {
+            producer_id: marker.producer_id,
+            producer_epoch: marker.producer_epoch,
+        },
+        coordinator_epoch: marker.coordinator_epoch,
+        is_commit: marker.transaction_result,
+    }
+}
+
+async fn end_offsets(connection: &Connection, offsets: Vec<Command>) -> Vec<ErrorCode> {
+    let mut ended = Vec::with_capacity(offsets.len());
+    for end in offsets {
+        ended.push(match connection.core.coordinator.ask(end).await {
+            Some(GroupReply::TransactionEnded(error)) => error,
+            _ => ErrorCode::CoordinatorNotAvailable,
+        });
+    }
+    ended
 }

@@ -77,7 +77,8 @@ pub(super) fn reply(client: &str, reply: &Reply) -> String {
             format!("assigned {}", shown(&synced.assignment))
         }
         Reply::Sync(synced) => synced.error.name().to_owned(),
-        Reply::TransactionEnded => "ended".to_owned(),
+        Reply::TransactionEnded(ErrorCode::None) => "ended".to_owned(),
+        Reply::TransactionEnded(error) => error.name().to_owned(),
         Reply::Heartbeat(ErrorCode::None) => "ok".to_owned(),
         Reply::Share(share) => format!("{share:?}"),
         Reply::Heartbeat(error) => error.name().to_owned(),
