@@ -1,5 +1,5 @@
-// Apache Kafka's Java client: the scenarios of interop/python/scenarios.py, by the same names, and two of its own:
-// a group with the cooperative-sticky assignor and one with static members.
+// Apache Kafka's Java client: the scenarios of interop/python/scenarios.py, by the same names, and its own: groups with the
+// cooperative-sticky assignor, with static members and with the consumer protocol; transactions and share groups (beside this file).
 
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
@@ -83,6 +83,7 @@ public class Interop {
         Map<String, Object> config = new HashMap<>(Map.of(
                 "bootstrap.servers", bootstrap, "auto.offset.reset", "earliest", "enable.auto.commit", "false", "heartbeat.interval.ms", "300"));
         config.putAll(settings);
+        if ("consumer".equals(config.get("group.protocol"))) config.remove("heartbeat.interval.ms"); // the broker sets it
         return new KafkaConsumer<>(config, new StringDeserializer(), new StringDeserializer());
     }
 
@@ -385,6 +386,14 @@ public class Interop {
         all.put("group-cooperative", () -> group(Map.of("partition.assignment.strategy", CooperativeStickyAssignor.class.getName())));
         all.put("group-static-members", Interop::staticMembers);
         all.put("admin-cluster", Interop::adminCluster);
+        all.put("group-consumer-protocol", () -> group(Map.of("group.protocol", "consumer")));
+        all.put("transactions", Transactions::commitAndAbort);
+        all.put("transactions-fencing", Transactions::fencing);
+        all.put("transactions-offsets", Transactions::offsets);
+        all.put("transactions-timeout", Transactions::timeout);
+        all.put("share-group", ShareGroup::queue);
+        all.put("share-group-acknowledge", ShareGroup::acknowledge);
+        all.put("share-group-lock-timeout", ShareGroup::lockTimeout);
         return all;
     }
 
@@ -393,12 +402,16 @@ public class Interop {
     }
 
     public static void main(String[] arguments) {
+        runAll("Java client", scenarios(), arguments);
+    }
+
+    static void runAll(String client, Map<String, Scenario> scenarios, String[] arguments) {
         var options = new HashMap<String, String>();
         for (int i = 0; i + 1 < arguments.length; i += 2) options.put(arguments[i], arguments[i + 1]);
         bootstrap = options.get("--bootstrap");
-        System.out.println("{\"client\": \"Java client\", \"version\": " + quoted(AppInfoParser.getVersion()) + "}");
+        System.out.println("{\"client\": " + quoted(client) + ", \"version\": " + quoted(AppInfoParser.getVersion()) + "}");
         admin = Admin.create(Map.of("bootstrap.servers", bootstrap));
-        for (var scenario : scenarios().entrySet()) {
+        for (var scenario : scenarios.entrySet()) {
             if (options.containsKey("--only") && !List.of(options.get("--only").split(",")).contains(scenario.getKey())) continue;
             long start = System.currentTimeMillis();
             boolean ok = false;

@@ -48,6 +48,7 @@ impl Jars {
         lock.lock().map_err(say)?;
         let libs = home.join("libs");
         if libs.join(format!("kafka_{SCALA}-{VERSION}.jar")).exists()
+            && libs.join(format!("kafka-streams-{VERSION}.jar")).exists()
             && libs.join("slf4j-simple-1.7.36.jar").exists()
         {
             return Ok(Jars { libs });
@@ -113,6 +114,7 @@ fn pom() -> String {
     let dependencies = [
         dependency("org.apache.kafka", &format!("kafka_{SCALA}"), VERSION),
         dependency("org.apache.kafka", "kafka-tools", VERSION),
+        dependency("org.apache.kafka", "kafka-streams", VERSION),
         dependency("org.slf4j", "slf4j-simple", "1.7.36"),
     ];
     format!(

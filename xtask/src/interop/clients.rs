@@ -61,7 +61,14 @@ pub const CLIENTS: &[Client] = &[
         source: "Maven",
         needs: &["java", "javac", "mvn"],
         refuses: never,
-        prepare: java,
+        prepare: || java("Interop"),
+    },
+    Client {
+        name: "kafka-streams",
+        source: "Maven",
+        needs: &["java", "javac", "mvn"],
+        refuses: never,
+        prepare: || java("Streams"),
     },
     Client {
         name: "kafka-tools",
@@ -186,16 +193,23 @@ fn kafkajs() -> Result<Command, String> {
     Ok(command)
 }
 
-fn java() -> Result<Command, String> {
+/// Compiles our Java programs and starts one.
+pub fn java(main_class: &str) -> Result<Command, String> {
     let jars = Jars::fetch()?;
     let home = home("java")?;
-    let source = folder("java").join("Interop.java");
+    let sources = std::fs::read_dir(folder("java")).map_err(|error| error.to_string())?;
+    let sources = sources
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "java")
+        });
     output_of(
         Command::new("javac")
             .arg("-d")
             .arg(&home)
             .args(["-cp", &jars.class_path()])
-            .arg(source),
+            .args(sources),
     )?;
     let mut command = Command::new("java");
     command
@@ -205,7 +219,7 @@ fn java() -> Result<Command, String> {
             "-cp",
         ])
         .arg(format!("{}:{}", home.display(), jars.class_path()))
-        .arg("Interop");
+        .arg(main_class);
     Ok(command)
 }
 

@@ -77,14 +77,16 @@ pub fn rows(log: &str) -> Vec<Row> {
     let lines: Vec<&str> = log.lines().collect();
     let mut reason = String::new();
     let mut parts = Vec::new();
+    let mut last = 0.0;
     for (at, line) in lines.iter().enumerate() {
+        last = seconds(line).unwrap_or(last);
         if let Some(name) = line.strip_prefix("### Test \"") {
             let name = name.split(['"', ' ']).next().unwrap_or_default();
             if name == "<MAIN>" || rows.iter().any(|row| row.name == name) {
                 continue;
             }
             let message = lines.get(at + 1).copied().unwrap_or_default();
-            rows.push(row(name, State::Failed, line, message.trim(), &mut parts));
+            rows.push(row(name, State::Failed, last, message.trim(), &mut parts));
         } else if let Some((_, why)) = line.split_once("SKIPPING TEST: ") {
             reason = why.trim().to_owned();
         } else if let Some((_, part)) = line.split_once("[ ").filter(|_| line.contains(": SKIP: "))
@@ -99,7 +101,7 @@ pub fn rows(log: &str) -> Vec<Row> {
             rows.push(row(
                 name,
                 state,
-                line,
+                last,
                 &std::mem::take(&mut reason),
                 &mut parts,
             ));
@@ -115,11 +117,11 @@ fn skipped_part(text: &str) -> String {
     format!("{function}: {}", why.trim_end_matches([' ', ']', '.']))
 }
 
-fn row(name: &str, state: State, line: &str, detail: &str, parts: &mut Vec<String>) -> Row {
+fn row(name: &str, state: State, seconds: f64, detail: &str, parts: &mut Vec<String>) -> Row {
     Row {
         name: name.to_owned(),
         state,
-        seconds: seconds(line),
+        seconds,
         detail: detail.to_owned(),
         parts_skipped: std::mem::take(parts),
     }
@@ -140,11 +142,9 @@ fn ended(line: &str) -> Option<(&str, State)> {
 }
 
 /// The time in front of a line, since the test began.
-fn seconds(line: &str) -> f64 {
-    line.split_once("s] ")
-        .and_then(|(head, _)| head.rsplit_once('/'))
-        .and_then(|(_, text)| text.trim().parse().ok())
-        .unwrap_or_default()
+fn seconds(line: &str) -> Option<f64> {
+    let (head, _) = line.split_once("s] ")?;
+    head.rsplit_once('/')?.1.trim().parse().ok()
 }
 
 fn without_colours(text: &str) -> String {
