@@ -89,8 +89,8 @@ func plain(options ...kgo.Opt) []kgo.Opt {
 	return append(options, kgo.DisableIdempotentWrite())
 }
 
-func read(topic string, count int) ([]*kgo.Record, error) {
-	client, err := newClient(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+func read(topic string, count int, options ...kgo.Opt) ([]*kgo.Record, error) {
+	client, err := newClient(append(options, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))...)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +208,7 @@ type member struct {
 	stop     context.CancelFunc
 }
 
-func join(group, topic string) (*member, error) {
+func join(group, topic string, options ...kgo.Opt) (*member, error) {
 	m := &member{assigned: map[int32]bool{}, done: make(chan struct{})}
 	note := func(holds bool) func(context.Context, *kgo.Client, map[string][]int32) {
 		return func(_ context.Context, _ *kgo.Client, partitions map[string][]int32) {
@@ -219,9 +219,9 @@ func join(group, topic string) (*member, error) {
 			}
 		}
 	}
-	client, err := newClient(kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+	client, err := newClient(append(options, kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.DisableAutoCommit(), kgo.HeartbeatInterval(300*time.Millisecond), kgo.OnPartitionsAssigned(note(true)),
-		kgo.OnPartitionsRevoked(note(false)), kgo.OnPartitionsLost(note(false)))
+		kgo.OnPartitionsRevoked(note(false)), kgo.OnPartitionsLost(note(false)))...)
 	if err != nil {
 		return nil, err
 	}
@@ -311,6 +311,10 @@ func spread(prefix string) []*kgo.Record {
 }
 
 func scenarioGroup() (string, error) {
+	return groupOf()
+}
+
+func groupOf(options ...kgo.Opt) (string, error) {
 	topic, err := topicOf("group", 6)
 	if err != nil {
 		return "", err
@@ -322,7 +326,7 @@ func scenarioGroup() (string, error) {
 	}
 	var members []*member
 	for count, what := range []string{"one member has all", "two members share the partitions", "a third member gets its share"} {
-		m, err := join(group, topic)
+		m, err := join(group, topic, options...)
 		if err != nil {
 			return "", err
 		}
@@ -347,7 +351,7 @@ func scenarioGroup() (string, error) {
 	for _, m := range members[1:] {
 		m.leave()
 	}
-	return "2 members, 3, then 2 again; every record; resumed at the committed offsets", resume(group, topic, byHand)
+	return "2 members, 3, then 2 again; every record; resumed at the committed offsets", resume(group, topic, byHand, options...)
 }
 
 func waitDistinct(members []*member, count int) error {
@@ -364,8 +368,8 @@ func waitDistinct(members []*member, count int) error {
 		func() (bool, error) { return got() == count, nil })
 }
 
-func resume(group, topic string, option kgo.Opt) error {
-	m, err := join(group, topic)
+func resume(group, topic string, option kgo.Opt, options ...kgo.Opt) error {
+	m, err := join(group, topic, options...)
 	if err != nil {
 		return err
 	}
@@ -613,6 +617,10 @@ var scenarios = []scenario{
 	{"admin-delete-records", scenarioDeleteRecords},
 	{"admin-delete-topic", scenarioDeleteTopic},
 	{"admin-groups", scenarioGroups},
+	{"transactions", scenarioTransactions},
+	{"transactions-session", scenarioTransactSession},
+	{"group-consumer-protocol", scenarioConsumerProtocol},
+	{"share-group", scenarioShareGroup},
 }
 
 func version() string {

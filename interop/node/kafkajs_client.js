@@ -190,6 +190,30 @@ const SCENARIOS = {
     same(sent, await read(topic, sent.length))
     return '2000 records, in order, none twice'
   },
+  async transactions() {
+    const topic = await topicOf('transactions')
+    const groupId = fresh('copied')
+    const committed = async () => (await admin.fetchOffsets({ groupId, topics: [topic] }))[0].partitions.map(p => p.offset).join()
+    const transactionalId = fresh('txn')
+    const producer = kafka.producer({ createPartitioner: Partitioners.DefaultPartitioner, idempotent: true, transactionalId, maxInFlightRequests: 1 })
+    await producer.connect()
+    for (const [number, name] of ['one', 'two', 'three'].entries()) {
+      const transaction = await producer.transaction()
+      await transaction.send({ topic, messages: numbered(30, name) })
+      await transaction.sendOffsets({ consumerGroupId: groupId, topics: [{ topic, partitions: [{ partition: 0, offset: String(30 * number + 1) }] }] })
+      if (name === 'two') {
+        await transaction.abort()
+        check(await committed() === '1', `after an abort the group is at ${await committed()}`)
+      } else {
+        await transaction.commit()
+      }
+    }
+    await producer.disconnect()
+    // kafkajs reads what is committed unless it is told otherwise.
+    same([...numbered(30, 'one'), ...numbered(30, 'three')], await read(topic, 60))
+    await waitUntil(async () => await committed() === '61', async () => `the group is at ${await committed()}`)
+    return 'two committed, one aborted, offsets with them'
+  },
   'group-rebalance': groupRebalance,
   async 'offsets-by-time'() {
     const topic = await topicOf('times')

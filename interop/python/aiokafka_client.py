@@ -49,6 +49,35 @@ class Member:
         self.run(self.consumer.stop())
 
 
+class Transactional:
+    def __init__(self, run, producer):
+        self.run = run
+        self.producer = producer
+
+    def begin(self):
+        self.run(self.producer.begin_transaction())
+
+    def send(self, topic, messages):
+        self.run(self.send_all(topic, messages))
+
+    async def send_all(self, topic, messages):
+        sent = [await self.producer.send(topic, m.value, m.key, m.partition) for m in messages]
+        await asyncio.gather(*sent)
+
+    def offsets(self, group, topic, offsets):
+        positions = {TopicPartition(topic, partition): offset for partition, offset in offsets.items()}
+        self.run(self.producer.send_offsets_to_transaction(positions, group))
+
+    def commit(self):
+        self.run(self.producer.commit_transaction())
+
+    def abort(self):
+        self.run(self.producer.abort_transaction())
+
+    def close(self):
+        self.run(self.producer.stop())
+
+
 class Aiokafka(Driver):
     name = "aiokafka"
     version = aiokafka.__version__
@@ -84,10 +113,18 @@ class Aiokafka(Driver):
         await producer.stop()
         return None if acks == 0 else [(p.partition, p.offset) for p in placed]
 
-    async def reader(self, topic):
+    def transactional(self, name):
+        make = lambda: AIOKafkaProducer(bootstrap_servers=self.bootstrap, transactional_id=name, linger_ms=5)
+        return Transactional(self.run, self.run(self.start(make)))
+
+    async def reader(self, topic, isolation="read_uncommitted"):
         consumer = await self.start(
             lambda: AIOKafkaConsumer(
-                bootstrap_servers=self.bootstrap, auto_offset_reset="earliest", enable_auto_commit=False, group_id=None
+                bootstrap_servers=self.bootstrap,
+                auto_offset_reset="earliest",
+                enable_auto_commit=False,
+                group_id=None,
+                isolation_level=isolation,
             )
         )
         count = await self.count(topic)
@@ -97,8 +134,11 @@ class Aiokafka(Driver):
     def read(self, topic, count):
         return self.run(self.read_some(topic, count))
 
-    async def read_some(self, topic, count):
-        consumer = await self.reader(topic)
+    def read_committed(self, topic, count):
+        return self.run(self.read_some(topic, count, "read_committed"))
+
+    async def read_some(self, topic, count, isolation="read_uncommitted"):
+        consumer = await self.reader(topic, isolation)
         records = []
         for _ in range(60):
             records += records_of(await consumer.getmany(timeout_ms=500))

@@ -41,6 +41,36 @@ class Member:
         self.consumer.close()
 
 
+class Transactional:
+    def __init__(self, bootstrap, name):
+        self.bootstrap = bootstrap
+        self.producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": name, "linger.ms": 5})
+        self.producer.init_transactions(30)
+
+    def begin(self):
+        self.producer.begin_transaction()
+
+    def send(self, topic, messages):
+        for m in messages:
+            self.producer.produce(topic, m.value, m.key, partition=m.partition)
+        check(self.producer.flush(30) == 0, "messages were left after flush")
+
+    def offsets(self, group, topic, offsets):
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": group})
+        positions = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
+        self.producer.send_offsets_to_transaction(positions, consumer.consumer_group_metadata(), 30)
+        consumer.close()
+
+    def commit(self):
+        self.producer.commit_transaction(30)
+
+    def abort(self):
+        self.producer.abort_transaction(30)
+
+    def close(self):
+        self.producer.flush(30)
+
+
 class Confluent(Driver):
     name = "confluent-kafka"
     version = "%s, librdkafka %s" % (confluent_kafka.__version__, confluent_kafka.libversion()[0])
@@ -76,8 +106,15 @@ class Confluent(Driver):
     def partitions(self, topic):
         return sorted(self.admin.list_topics(topic, timeout=10).topics[topic].partitions)
 
-    def read(self, topic, count):
-        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "unused", "enable.auto.commit": False})
+    def transactional(self, name):
+        return Transactional(self.bootstrap, name)
+
+    def read_committed(self, topic, count):
+        return self.read(topic, count, "read_committed")
+
+    def read(self, topic, count, isolation="read_uncommitted"):
+        settings = {"group.id": "unused", "enable.auto.commit": False, "isolation.level": isolation}
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, **settings})
         consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in self.partitions(topic)])
         records = []
         for _ in range(60):
@@ -87,18 +124,23 @@ class Confluent(Driver):
         consumer.close()
         return records
 
-    def member(self, group, topic):
+    def member(self, group, topic, **settings):
+        settings = settings or {"heartbeat.interval.ms": 500}
+        settings = {key.replace("_", "."): value for key, value in settings.items()}
         consumer = Consumer(
             {
                 "bootstrap.servers": self.bootstrap,
                 "group.id": group,
                 "auto.offset.reset": "earliest",
                 "enable.auto.commit": False,
-                "heartbeat.interval.ms": 500,
+                **settings,
             }
         )
         consumer.subscribe([topic])
         return Member(consumer)
+
+    def consumer_protocol_member(self, group, topic):
+        return self.member(group, topic, group_protocol="consumer")
 
     def wait(self, futures):
         return [future.result(30) for future in futures.values()]

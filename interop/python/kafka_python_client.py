@@ -23,6 +23,33 @@ class Member:
         self.consumer.close()
 
 
+class Transactional:
+    def __init__(self, bootstrap, name):
+        self.producer = kafka.KafkaProducer(bootstrap_servers=bootstrap, transactional_id=name, linger_ms=5)
+        self.producer.init_transactions()
+
+    def begin(self):
+        self.producer.begin_transaction()
+
+    def send(self, topic, messages):
+        for m in messages:
+            self.producer.send(topic, m.value, m.key, partition=m.partition)
+        self.producer.flush(30)
+
+    def offsets(self, group, topic, offsets):
+        positions = {kafka.TopicPartition(topic, partition): kafka.OffsetAndMetadata(offset, "", -1) for partition, offset in offsets.items()}
+        self.producer.send_offsets_to_transaction(positions, group)
+
+    def commit(self):
+        self.producer.commit_transaction()
+
+    def abort(self):
+        self.producer.abort_transaction()
+
+    def close(self):
+        self.producer.close()
+
+
 def records_of(batches):
     return [
         Record(r.partition, r.offset, r.key, r.value, tuple((k, v) for k, v in r.headers), r.timestamp)
@@ -56,16 +83,26 @@ class KafkaPython(Driver):
         producer.close()
         return [(p.partition, p.offset) for p in placed]
 
-    def reader(self, topic):
+    def transactional(self, name):
+        return Transactional(self.bootstrap, name)
+
+    def reader(self, topic, isolation="read_uncommitted"):
         consumer = kafka.KafkaConsumer(
-            bootstrap_servers=self.bootstrap, auto_offset_reset="earliest", enable_auto_commit=False, group_id=None
+            bootstrap_servers=self.bootstrap,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            group_id=None,
+            isolation_level=isolation,
         )
         partitions = [kafka.TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic)]
         consumer.assign(partitions)
         return consumer, partitions
 
-    def read(self, topic, count):
-        consumer, partitions = self.reader(topic)
+    def read_committed(self, topic, count):
+        return self.read(topic, count, "read_committed")
+
+    def read(self, topic, count, isolation="read_uncommitted"):
+        consumer, partitions = self.reader(topic, isolation)
         consumer.seek_to_beginning(*partitions)
         records = []
         for _ in range(60):

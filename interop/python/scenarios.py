@@ -59,6 +59,19 @@ class Driver:
         """The first `count` records of a topic without a group; [Record]."""
         raise NotOffered("no consumer")
 
+    def read_committed(self, topic, count):
+        """As `read`, without what a transaction left open or aborted."""
+        raise NotOffered("no reading of committed records only")
+
+    def transactional(self, name):
+        """A producer with this transactional id: begin(), send(topic, messages), offsets(group, topic, {partition: offset}),
+        commit(), abort(), close()."""
+        raise NotOffered("no transactions")
+
+    def consumer_protocol_member(self, group, topic):
+        """A `member` of a group whose partitions the broker assigns (KIP-848)."""
+        raise NotOffered("no consumer group protocol")
+
     def member(self, group, topic):
         """A group member from the earliest offset: poll(seconds) -> [Record], assignment() -> set, close().
         What poll returned is committed before the next poll or on close."""
@@ -230,9 +243,9 @@ def idempotence(driver):
 class MemberThread(threading.Thread):
     """Polls a member until told to leave; keeps what it got and what it is assigned."""
 
-    def __init__(self, driver, group, topic):
+    def __init__(self, member, group, topic):
         super().__init__(daemon=True)
-        self.open = lambda: driver.member(group, topic)
+        self.open = lambda: member(group, topic)
         self.records = []
         self.assigned = frozenset()
         self.failure = None
@@ -268,15 +281,23 @@ def settled(members, partitions):
 
 
 def group_rebalance(driver):
+    return rebalance(driver, driver.member)
+
+
+def group_consumer_protocol(driver):
+    return rebalance(driver, driver.consumer_protocol_member)
+
+
+def rebalance(driver, member):
     topic = topic_of(driver, "group", 6)
     partitions = 6
     group = fresh(driver, "members")
     spread = lambda prefix: [Message(b"k-%d" % i, b"%s-%d" % (prefix, i), i % partitions) for i in range(60)]
     driver.produce(topic, spread(b"first"))
-    members = [MemberThread(driver, group, topic) for _ in range(2)]
-    state = lambda: "assignments " + str([sorted(member.assigned) for member in members])
+    members = [MemberThread(member, group, topic) for _ in range(2)]
+    state = lambda: "assignments " + str([sorted(one.assigned) for one in members])
     wait_until(lambda: settled(members, partitions), lambda: "two members share the partitions: " + state())
-    members.append(MemberThread(driver, group, topic))
+    members.append(MemberThread(member, group, topic))
     wait_until(lambda: settled(members, partitions), lambda: "a third member gets its share: " + state())
     driver.produce(topic, spread(b"second"))
     left = members.pop(0)
@@ -284,11 +305,11 @@ def group_rebalance(driver):
     wait_until(lambda: settled(members, partitions), lambda: "the others take over: " + state())
     driver.produce(topic, spread(b"third"))
     everything = {m.value for name in (b"first", b"second", b"third") for m in spread(name)}
-    got = lambda: {record.value for member in members + [left] for record in member.records}
+    got = lambda: {record.value for one in members + [left] for record in one.records}
     wait_until(lambda: got() == everything, lambda: "%d of %d records arrive" % (len(got()), len(everything)))
-    for member in members:
-        member.leave()
-    resumed = MemberThread(driver, group, topic)
+    for one in members:
+        one.leave()
+    resumed = MemberThread(member, group, topic)
     driver.produce(topic, spread(b"fourth"))
     wait_until(lambda: len(resumed.records) >= 60 or resumed.failure, "a new member continues")
     resumed.leave()
@@ -374,7 +395,7 @@ def admin_groups(driver):
     topic = topic_of(driver, "groups")
     group = fresh(driver, "listed")
     driver.produce(topic, numbered(10, partition=0))
-    member = MemberThread(driver, group, topic)
+    member = MemberThread(driver.member, group, topic)
     wait_until(lambda: len(member.records) == 10 or member.failure, "ten records arrive")
     wait_until(lambda: group in driver.groups(), "the group is listed")
     member.leave()
@@ -382,6 +403,29 @@ def admin_groups(driver):
     driver.delete_group(group)
     wait_until(lambda: group not in driver.groups(), "the deleted group is no longer listed")
     return "listed, offsets read, deleted"
+
+
+def transactions(driver):
+    """Two commits with an abort between them; the offsets that belong to the abort are not committed."""
+    producer = driver.transactional(fresh(driver, "txn"))
+    topic = topic_of(driver, "transactions")
+    group = fresh(driver, "copied")
+    for number, name in enumerate(("one", "two", "three")):
+        producer.begin()
+        producer.send(topic, numbered(30, name, partition=0))
+        producer.offsets(group, topic, {0: 30 * number + 1})
+        if name == "two":
+            producer.abort()
+            check(driver.committed(group, topic) == {0: 1}, "after an abort the group is at %r" % driver.committed(group, topic))
+        else:
+            producer.commit()
+    producer.close()
+    committed = numbered(30, "one") + numbered(30, "three")
+    same(committed, driver.read_committed(topic, 60))
+    everything = numbered(30, "one") + numbered(30, "two") + numbered(30, "three")
+    same(everything, driver.read(topic, 90))
+    wait_until(lambda: driver.committed(group, topic) == {0: 61}, lambda: "the group is at %r" % driver.committed(group, topic))
+    return "two committed, one aborted, offsets with them"
 
 
 SCENARIOS = [
@@ -402,6 +446,8 @@ SCENARIOS = [
     ("admin-delete-records", admin_delete_records),
     ("admin-delete-topic", admin_delete_topic),
     ("admin-groups", admin_groups),
+    ("transactions", transactions),
+    ("group-consumer-protocol", group_consumer_protocol),
 ]
 
 

@@ -63,7 +63,8 @@ pub fn rounds(rounds: u32) -> Result<[Cuts; 2], String> {
     Ok([killed, dropped])
 }
 
-fn thalweg_command(folder: &Path) -> Result<(u16, Command), String> {
+/// The command that starts a broker on `folder`, again and again on the same port.
+pub fn thalweg_command(folder: &Path) -> Result<(u16, Command), String> {
     let [port] = probe::free_ports::<1>()?;
     let mut command = Command::new(thalweg::build()?);
     command

@@ -108,6 +108,15 @@ impl Background {
 
     /// Waits for its end, and kills it when that takes longer than `patience`.
     pub fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let status = self.wait_for(patience);
+        if status.is_none() {
+            self.kill();
+        }
+        status
+    }
+
+    /// Waits for its end, but not longer than `patience`.
+    pub fn wait_for(&mut self, patience: Duration) -> Option<ExitStatus> {
         let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
             if let Some(status) = self.ended() {
@@ -115,7 +124,6 @@ impl Background {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        self.kill();
         None
     }
 

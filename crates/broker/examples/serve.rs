@@ -2,6 +2,7 @@
 //! `cargo run --release -p broker --example serve -- PORT [DIRECTORY [KEY=VALUE …]]`.
 
 use broker::{Broker, BrokerSettings, Storage, loopback};
+use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,7 +21,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .collect();
     let broker = Broker::start(settings).await?;
     println!("{:?}", broker.kafka_addresses());
-    tokio::signal::ctrl_c().await?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminated.recv() => {}
+    }
     broker.shutdown().await;
     Ok(())
 }

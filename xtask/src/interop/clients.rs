@@ -225,7 +225,7 @@ pub fn java(main_class: &str) -> Result<Command, String> {
 
 fn franz_go() -> Result<Command, String> {
     let home = home("go")?;
-    for file in ["go.mod", "go.sum", "main.go"] {
+    for file in ["go.mod", "go.sum", "main.go", "newer.go"] {
         copy(&folder("go").join(file), &home.join(file))?;
     }
     output_of(

@@ -3,6 +3,7 @@
 //! A suite says which of its tests ran and how each ended; none is left out: what did not run is listed with what it needs.
 //! The facts we know about single tests (needs, causes, time limits) stand in `interop/<suite>/tests.txt`, see [`facts`].
 
+mod copy_under_fire;
 pub mod facts;
 mod kafka_python;
 mod librdkafka;
@@ -151,6 +152,13 @@ pub const SUITES: &[Suite] = &[
         needs: kafka_python::NEEDS,
         has_quick_part: false,
         run: kafka_python::run,
+    },
+    Suite {
+        name: "copy-under-fire",
+        source: "Maven",
+        needs: copy_under_fire::NEEDS,
+        has_quick_part: false,
+        run: copy_under_fire::run,
     },
 ];
 
