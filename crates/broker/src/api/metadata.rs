@@ -5,7 +5,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use wire::metadata::{Broker, Partition, Request, Response, Topic as TopicDescription};
+use wire::metadata::{
+    Broker, Partition, Request, RequestTopic, Response, Topic as TopicDescription,
+};
 use wire::{ApiKey, ErrorCode, Uuid};
 
 use super::describe_cluster::ALL_CLUSTER_OPERATIONS;
@@ -40,7 +42,7 @@ pub async fn handle(
         Some(wanted) if wanted.is_empty() && version == 0 => all(connection, operations),
         Some(wanted) => {
             if version < 4 || request.allow_auto_topic_creation {
-                create_missing(connection, wanted.iter().filter_map(|topic| topic.name)).await;
+                create_missing(connection, wanted.iter().filter_map(name_of)).await;
             }
             let image = core.image();
             let find = |name: Option<&str>, id: Uuid| match name {
@@ -55,7 +57,7 @@ pub async fn handle(
             };
             // Naming a topic often must not make a small request's answer large.
             let mut seen = HashSet::new();
-            let named = wanted.iter().map(|topic| (topic.name, topic.topic_id));
+            let named = wanted.iter().map(|topic| (name_of(topic), topic.topic_id));
             named
                 .filter(|named| seen.insert(*named))
                 .map(|(name, id)| find(name, id))
@@ -80,6 +82,11 @@ pub async fn handle(
         },
         ..Response::default()
     }
+}
+
+/// The name that is asked for. A topic with an id is asked for by that: Java's consumers put an empty name beside it.
+fn name_of<'a>(topic: &RequestTopic<'a>) -> Option<&'a str> {
+    topic.name.filter(|_| topic.topic_id.is_zero())
 }
 
 fn all(connection: &Connection, operations: i32) -> Vec<TopicDescription<'static>> {
