@@ -33,6 +33,7 @@ use std::collections::HashMap;
 
 use wire::ErrorCode;
 
+use crate::configs::GroupConfigs;
 use crate::step::{Effects, Millis, RequestId};
 use admission::Entrance;
 use classic::ClassicGroup;
@@ -80,6 +81,7 @@ pub struct Groups {
     /// Groups with members or members-to-be; all others are empty and have nothing but their durable state.
     live: HashMap<GroupId, LiveGroup>,
     topics: TopicsImage,
+    configs: GroupConfigs,
     deadlines: Deadlines,
     next_sweep: Millis,
     /// How far an unfinished sweep has come.
@@ -94,6 +96,7 @@ pub(crate) struct Step<'a> {
     now: Millis,
     settings: &'a GroupSettings,
     topics: &'a TopicsImage,
+    configs: &'a GroupConfigs,
     durable: &'a mut DurableGroups,
     effects: &'a mut GroupEffects,
     departed: &'a mut Vec<(GroupId, MemberId)>,
@@ -118,6 +121,7 @@ impl Groups {
             durable: DurableGroups::default(),
             live: HashMap::new(),
             topics: TopicsImage::default(),
+            configs: GroupConfigs::default(),
             deadlines: Deadlines::default(),
             next_sweep: Millis::default(),
             sweep_after: None,
@@ -151,7 +155,7 @@ impl Groups {
                     id.clone(),
                     consumer,
                     now,
-                    &self.settings,
+                    &self.configs,
                 )),
                 (None, Some(metadata)) => {
                     LiveGroup::Classic(ClassicGroup::recorded(id.clone(), metadata, now))
@@ -267,6 +271,12 @@ impl Groups {
     /// Changes the settings; sessions and rebalances under way keep theirs.
     pub fn set_settings(&mut self, settings: GroupSettings) {
         self.settings = settings;
+    }
+
+    /// Changes what is configured for single groups, and for those without settings of their own; sessions under way
+    /// keep theirs until the next heartbeat.
+    pub fn set_configs(&mut self, configs: GroupConfigs) {
+        self.configs = configs;
     }
 
     fn join(
@@ -418,7 +428,7 @@ impl Groups {
         let before = before.map_or_else(Vec::new, |group| group.tombstones(id));
         let live = self.live.remove(id);
         let state = upgraded.unwrap_or_else(ConsumerState::first);
-        let consumer = ConsumerGroup::recorded(id.clone(), &state, now, &self.settings);
+        let consumer = ConsumerGroup::recorded(id.clone(), &state, now, &self.configs);
         let mut step = self.step(now, effects);
         if let Some(LiveGroup::Classic(mut classic)) = live {
             classic.dismiss(&mut step);
@@ -505,6 +515,7 @@ impl Groups {
                 now,
                 settings: &self.settings,
                 topics: &self.topics,
+                configs: &self.configs,
                 durable: &mut self.durable,
                 effects,
                 departed: &mut self.departed,
@@ -528,6 +539,7 @@ impl Groups {
             now,
             settings: &self.settings,
             topics: &self.topics,
+            configs: &self.configs,
             durable: &mut self.durable,
             effects,
             departed: &mut self.departed,

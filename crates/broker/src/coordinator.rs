@@ -237,6 +237,7 @@ impl Coordinator {
     /// Gives the groups the latest image; those in between, while many topics are made, do not matter.
     fn take_topics(&mut self, now_ms: i64, effects: &mut Effects<Record, GroupReply>) {
         if let Some(image) = self.new_topics.take() {
+            self.groups.set_configs(image.group_configs().clone());
             self.groups
                 .set_topics(Millis(now_ms), topics(&image), effects);
         }
@@ -284,7 +285,7 @@ impl Coordinator {
             });
             GroupOverview {
                 state: listed.state.name(),
-                members: self.groups.describe(&listed.group).members.len(),
+                members: self.groups.count_members(&listed.group),
                 offsets: offsets.collect(),
                 group: Arc::from(listed.group.as_str()),
             }

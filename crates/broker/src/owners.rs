@@ -179,7 +179,6 @@ fn group_settings(config: &BrokerConfig, limits: &Limits) -> GroupSettings {
 
 /// What the broker's configuration says of consumer groups (KIP-848).
 fn consumer_group_settings(config: &BrokerConfig) -> ConsumerGroupSettings {
-    let millis = |key: &str| Duration::from_millis(config.integer(key).max(0).unsigned_abs());
     let defaults = ConsumerGroupSettings::default();
     let names = config
         .value("group.consumer.assignors")
@@ -188,15 +187,12 @@ fn consumer_group_settings(config: &BrokerConfig) -> ConsumerGroupSettings {
     let assignors: Vec<Assignor> = names.map(str::trim).filter_map(Assignor::named).collect();
     let size = usize::try_from(config.integer("group.consumer.max.size"));
     ConsumerGroupSettings {
-        session_timeout: millis("group.consumer.session.timeout.ms"),
-        heartbeat_interval: millis("group.consumer.heartbeat.interval.ms"),
         max_size: size.unwrap_or(usize::MAX).min(defaults.max_size),
         assignors: if assignors.is_empty() {
             defaults.assignors
         } else {
             assignors
         },
-        assignment_interval: millis("group.consumer.assignment.interval.ms"),
         migration_policy: config
             .value("group.consumer.migration.policy")
             .and_then(MigrationPolicy::named)

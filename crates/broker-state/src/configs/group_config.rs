@@ -73,7 +73,7 @@ pub struct GroupConfigs {
 
 impl GroupConfigs {
     /// The settings of groups without values, and of those with.
-    pub(crate) fn new(
+    pub fn new(
         defaults: GroupConfig,
         by_group: impl Iterator<Item = (Arc<str>, Arc<GroupConfig>)>,
     ) -> Self {

@@ -91,6 +91,11 @@ impl Groups {
         groups
     }
 
+    /// How many members a group has, whatever protocol they speak.
+    pub fn count_members(&self, group: &GroupId) -> usize {
+        self.live.get(group).map_or(0, LiveGroup::count_members)
+    }
+
     /// How many groups are in each state, for metrics.
     pub fn count_by_state(&self) -> BTreeMap<GroupState, usize> {
         let mut counts = BTreeMap::new();

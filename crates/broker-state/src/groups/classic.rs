@@ -134,6 +134,10 @@ impl ClassicGroup {
         self.phase == Phase::Empty && self.pending.is_empty()
     }
 
+    pub(super) fn count_members(&self) -> usize {
+        self.members.len()
+    }
+
     /// Whether there are no members; some may be about to be.
     pub(super) fn is_empty(&self) -> bool {
         self.members.is_empty()

@@ -32,7 +32,7 @@ use super::durable::DurableGroups;
 use super::ids::{GroupId, MemberId};
 use super::records::Record;
 use super::reply::GroupState;
-use super::settings::GroupSettings;
+use crate::configs::{ConsumerGroupConfig, GroupConfigs};
 use crate::step::Millis;
 
 pub use assignor::Assignor;
@@ -89,15 +89,16 @@ impl ConsumerGroup {
         id: GroupId,
         state: &ConsumerState,
         now: Millis,
-        settings: &GroupSettings,
+        configs: &GroupConfigs,
     ) -> Self {
+        let config = &configs.of(id.as_str()).consumer;
         let session = |(id, member): (&MemberId, &MemberSettings)| {
             let current = state.currents.get(id);
             let revoking = current.filter(|c| c.state == MemberState::UnrevokedPartitions);
             let revoking = revoking.filter(|_| member.classic.is_none());
             let session = Session {
                 must_revoke: revoking.map(|c| (now + member.rebalance_timeout, c.epoch)),
-                ..Session::until(now + member.session_timeout(settings))
+                ..Session::until(now + member.session_timeout(config))
             };
             (id.clone(), session)
         };
@@ -110,6 +111,10 @@ impl ConsumerGroup {
     pub(super) fn state(&self, durable: &DurableGroups) -> GroupState {
         self.durable(durable)
             .map_or(GroupState::Empty, ConsumerState::group_state)
+    }
+
+    pub(super) fn count_members(&self) -> usize {
+        self.sessions.len()
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -159,6 +164,10 @@ impl ConsumerGroup {
             .expect("a consumer group is recorded before anything happens in it")
     }
 
+    fn config<'a>(&self, step: &Step<'a>) -> &'a ConsumerGroupConfig {
+        &step.configs.of(self.id.as_str()).consumer
+    }
+
     fn write(&self, step: &mut Step<'_>, change: ConsumerChange) {
         step.write(Record::Consumer {
             group: self.id.clone(),
@@ -186,8 +195,8 @@ impl Session {
 
 impl MemberSettings {
     /// How long a member may be silent: the group says so, or a classic member itself.
-    fn session_timeout(&self, settings: &GroupSettings) -> Duration {
+    fn session_timeout(&self, config: &ConsumerGroupConfig) -> Duration {
         let classic = self.classic.as_ref().map(|classic| classic.session_timeout);
-        classic.unwrap_or(settings.consumer.session_timeout)
+        classic.unwrap_or(config.session_timeout)
     }
 }

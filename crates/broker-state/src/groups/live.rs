@@ -48,6 +48,14 @@ impl LiveGroup {
         }
     }
 
+    pub(super) fn count_members(&self) -> usize {
+        match self {
+            LiveGroup::Classic(group) => group.count_members(),
+            LiveGroup::Consumer(group) => group.count_members(),
+            LiveGroup::Share(group) => group.count_members(),
+        }
+    }
+
     /// Whether nothing is left here that the durable state does not say.
     pub(super) fn is_idle(&self) -> bool {
         match self {

@@ -61,19 +61,13 @@ impl Default for GroupSettings {
     }
 }
 
-/// What the broker's configuration says of consumer groups.
+/// What the broker's configuration says of all consumer groups; what may differ by group is in `configs::GroupConfigs`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsumerGroupSettings {
-    /// `group.consumer.session.timeout.ms`
-    pub session_timeout: Duration,
-    /// `group.consumer.heartbeat.interval.ms`
-    pub heartbeat_interval: Duration,
     /// `group.consumer.max.size`
     pub max_size: usize,
     /// `group.consumer.assignors`: what members may ask for; the first one is for groups where nobody does.
     pub assignors: Vec<Assignor>,
-    /// `group.consumer.assignment.interval.ms`: targets are made no more often (KIP-1263).
-    pub assignment_interval: Duration,
     /// `group.consumer.migration.policy`
     pub migration_policy: MigrationPolicy,
     /// Topics that one member may name; more is refused with `INVALID_REQUEST`.
@@ -85,11 +79,8 @@ pub struct ConsumerGroupSettings {
 impl Default for ConsumerGroupSettings {
     fn default() -> Self {
         ConsumerGroupSettings {
-            session_timeout: Duration::from_secs(45),
-            heartbeat_interval: Duration::from_secs(5),
             max_size: 10_000,
             assignors: Assignor::ALL.to_vec(),
-            assignment_interval: Duration::from_secs(1),
             migration_policy: MigrationPolicy::default(),
             max_subscribed_topics: 10_000,
             max_regexes: 100,

@@ -160,6 +160,10 @@ impl ShareGroup {
         }
     }
 
+    pub(super) fn count_members(&self) -> usize {
+        self.sessions.len()
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.sessions.is_empty()
     }

@@ -8,6 +8,7 @@ mod joining;
 mod migrating;
 mod offsets;
 mod random;
+mod random_consumers;
 mod recording;
 mod restarting;
 mod static_members;

@@ -13,7 +13,8 @@ use std::time::Duration;
 use broker_state::groups::*;
 use broker_state::step::{Millis, RequestId};
 
-use clients::{Client, Dice};
+use clients::Client;
+pub(crate) use clients::Dice;
 use oracle::{Oracle, Reached};
 
 const SEEDS: u64 = 200;

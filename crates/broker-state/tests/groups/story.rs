@@ -33,6 +33,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
+use broker_state::configs::GroupConfig;
 use broker_state::groups::*;
 use broker_state::step::{Millis, RequestId};
 
@@ -106,6 +107,7 @@ struct World {
     told: Vec<String>,
     is_quiet: bool,
     topics: TopicsImage,
+    config: GroupConfig,
 }
 
 /// A client with what it was last told.
@@ -145,6 +147,7 @@ impl World {
             told: Vec::new(),
             is_quiet: false,
             topics: TopicsImage::default(),
+            config: GroupConfig::default(),
         }
     }
 
@@ -196,13 +199,12 @@ impl World {
                 "member" => settings.max_member_metadata_bytes = words::number(value),
                 "record" => settings.max_group_record_bytes = words::number(value),
                 "sweep" => settings.max_swept_per_tick = words::number(value),
-                "silence" => settings.consumer.session_timeout = words::duration(value),
+                "silence" | "interval" => self.configure(name, words::duration(value)),
                 "migration" => {
                     settings.consumer.migration_policy =
                         MigrationPolicy::named(value).expect("a policy");
                 }
                 "consumers" => settings.consumer.max_size = words::number(value),
-                "interval" => settings.consumer.assignment_interval = words::duration(value),
                 "regexes" => settings.consumer.max_regexes = words::number(value),
                 "names" => settings.consumer.max_subscribed_topics = words::number(value),
                 name => panic!("no such setting in stories: {name}"),
@@ -474,6 +476,7 @@ impl World {
 
     fn restart(&mut self) {
         let mut groups = self.replayed();
+        groups.set_configs(self.configs());
         groups.loaded(self.now);
         groups.set_topics(self.now, self.topics.clone(), &mut self.effects);
         self.groups = groups;

@@ -65,7 +65,7 @@ impl ConsumerGroup {
         Ok(ConsumerHeartbeatReply {
             member_id: beat.member_id.clone(),
             epoch: current.epoch,
-            heartbeat_interval: step.settings.consumer.heartbeat_interval,
+            heartbeat_interval: self.config(step).heartbeat_interval,
             assignment: tells.then(|| partitions_of(&current)),
         })
     }
@@ -85,8 +85,7 @@ impl ConsumerGroup {
     pub(super) fn update_targets(&mut self, step: &mut Step<'_>) {
         let state = self.current(step);
         let AssignmentEpoch { epoch, made_at } = state.assignment;
-        let is_young =
-            made_at.0 != 0 && step.now < made_at + step.settings.consumer.assignment_interval;
+        let is_young = made_at.0 != 0 && step.now < made_at + self.config(step).assignment_interval;
         if epoch >= state.epoch.epoch || is_young {
             return;
         }
@@ -169,17 +168,15 @@ impl ConsumerGroup {
 
     pub(super) fn restart_session(&mut self, step: &Step<'_>, member: &MemberId) {
         let settings = self.current(step).members.get(member);
-        let timeout = settings.map_or(step.settings.consumer.session_timeout, |settings| {
-            settings.session_timeout(step.settings)
-        });
+        let config = self.config(step);
+        let timeout = settings.map_or(config.session_timeout, |s| s.session_timeout(config));
         self.session(step, member).ends = step.now + timeout;
     }
 
     fn session(&mut self, step: &Step<'_>, member: &MemberId) -> &mut Session {
+        let ends = step.now + self.config(step).session_timeout;
         let session = self.sessions.entry(member.clone());
-        session.or_insert(Session::until(
-            step.now + step.settings.consumer.session_timeout,
-        ))
+        session.or_insert(Session::until(ends))
     }
 }
 

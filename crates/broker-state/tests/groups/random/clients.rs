@@ -6,10 +6,10 @@ use broker_state::groups::*;
 use wire::{ErrorCode, Uuid};
 
 /// A small generator (splitmix64), so that a seed means the same for ever.
-pub(super) struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
@@ -22,11 +22,11 @@ impl Dice {
     }
 
     /// From `low` up to but not `high`.
-    pub(super) fn range(&mut self, low: u64, high: u64) -> u64 {
+    pub(crate) fn range(&mut self, low: u64, high: u64) -> u64 {
         low + self.next() % (high - low)
     }
 
-    pub(super) fn one_in(&mut self, chances: u64) -> bool {
+    pub(crate) fn one_in(&mut self, chances: u64) -> bool {
         self.range(0, chances) == 0
     }
 }

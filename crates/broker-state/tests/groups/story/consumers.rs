@@ -1,7 +1,9 @@
 //! The part of the stories' language that is about consumer groups (KIP-848). Topic `t1` has the id that is all ones.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use broker_state::configs::GroupConfigs;
 use broker_state::groups::*;
 use broker_state::refusal::Refusal;
 use wire::Uuid;
@@ -23,6 +25,19 @@ impl World {
         self.groups
             .set_topics(self.now, self.topics.clone(), &mut self.effects);
         self.settle();
+    }
+
+    /// What is configured for all consumer groups.
+    pub(super) fn configure(&mut self, name: &str, value: Duration) {
+        match name {
+            "silence" => self.config.consumer.session_timeout = value,
+            _ => self.config.consumer.assignment_interval = value,
+        }
+        self.groups.set_configs(self.configs());
+    }
+
+    pub(super) fn configs(&self) -> GroupConfigs {
+        GroupConfigs::new(self.config.clone(), std::iter::empty())
     }
 
     pub(super) fn enter(&mut self, words: &Words<'_>) {
