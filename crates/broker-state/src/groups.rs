@@ -65,7 +65,7 @@ pub use settings::{ConsumerGroupSettings, GroupSettings, ShareGroupSettings};
 pub use share::{
     DescribedShareGroup, DescribedShareMember, InitializedTopics, InspectedShareGroup,
     SHARE_ASSIGNOR, ShareChange, ShareCommand, ShareCurrent, ShareHeartbeat, ShareHeartbeatReply,
-    ShareMember, ShareRefusal, ShareReply, ShareState, ToInitialize,
+    ShareMember, ShareRefusal, ShareReply, ShareState, ShareTimes, ToInitialize,
 };
 pub use topics::{TopicImage, TopicsImage};
 pub use transactions::{PendingOffset, PendingOffsets, TransactionChange};

@@ -10,6 +10,7 @@ pub mod producers;
 pub mod quotas;
 pub mod refusal;
 pub mod share_partitions;
+pub mod share_sessions;
 pub mod step;
 pub mod telemetry;
 pub mod topics;

@@ -15,6 +15,7 @@ mod state;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use wire::{ErrorCode, Uuid};
 
@@ -58,6 +59,15 @@ pub struct ShareHeartbeat {
     pub client_host: String,
     /// `None` when it has not changed.
     pub topics: Option<Vec<TopicName>>,
+    /// The group's own, where it has been configured.
+    pub times: Option<ShareTimes>,
+}
+
+/// How often a member is heard of, and how long it may be silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShareTimes {
+    pub session_timeout: Duration,
+    pub heartbeat_interval: Duration,
 }
 
 /// What share groups answer.

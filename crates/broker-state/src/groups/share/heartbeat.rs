@@ -7,7 +7,8 @@ use wire::ErrorCode;
 use super::assignor;
 use super::state::{ShareChange, ShareCurrent, ShareState};
 use super::{
-    ShareGroup, ShareHeartbeat, ShareHeartbeatReply, ShareRefusal, Step, ToInitialize, refused,
+    ShareGroup, ShareHeartbeat, ShareHeartbeatReply, ShareRefusal, ShareTimes, Step, ToInitialize,
+    refused,
 };
 use crate::groups::consumer::{AssignmentEpoch, GroupEpoch};
 use crate::groups::ids::{GroupId, MemberId, TopicName};
@@ -81,12 +82,16 @@ impl ShareGroup {
         self.update_member(step, heartbeat);
         self.update_targets(step);
         let has_changed = self.reconcile(step, member_id);
-        let ends = step.now + step.settings.share.session_timeout;
+        let times = heartbeat.times.unwrap_or(ShareTimes {
+            session_timeout: step.settings.share.session_timeout,
+            heartbeat_interval: step.settings.share.heartbeat_interval,
+        });
+        let ends = step.now + times.session_timeout;
         self.sessions.insert(member_id.clone(), ends);
         let state = self.durable(step);
         let current = &state.currents[member_id];
         let is_full = heartbeat.member_epoch == JOINING || heartbeat.topics.is_some();
-        let interval = step.settings.share.heartbeat_interval.as_millis();
+        let interval = times.heartbeat_interval.as_millis();
         Ok(ShareHeartbeatReply {
             member_epoch: current.epoch,
             heartbeat_interval_ms: i32::try_from(interval).unwrap_or(i32::MAX),

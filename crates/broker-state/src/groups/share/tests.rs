@@ -1,7 +1,5 @@
 //! Membership of share groups, with time as a number. Every rig is replayed at its end.
 
-use std::time::Duration;
-
 use super::*;
 use crate::groups::records::RecordError;
 use crate::groups::{Command, CommitOffsets, DurableGroups, Generation, GroupSettings, ListFilter};
