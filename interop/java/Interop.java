@@ -394,6 +394,7 @@ public class Interop {
         all.put("share-group", ShareGroup::queue);
         all.put("share-group-acknowledge", ShareGroup::acknowledge);
         all.put("share-group-lock-timeout", ShareGroup::lockTimeout);
+        all.putAll(ShareGroups.scenarios());
         return all;
     }
 

@@ -17,6 +17,7 @@ mod alter_client_quotas;
 mod alter_configs;
 mod alter_partition_reassignments;
 mod alter_replica_log_dirs;
+mod alter_share_group_offsets;
 mod alter_user_scram_credentials;
 mod api_versions;
 mod consumer_group_describe;
@@ -28,6 +29,7 @@ mod create_topics;
 mod delete_acls;
 mod delete_groups;
 mod delete_records;
+mod delete_share_group_offsets;
 mod delete_topics;
 mod describe_acls;
 mod describe_client_quotas;
@@ -38,6 +40,7 @@ mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_quorum;
+mod describe_share_group_offsets;
 mod describe_topic_partitions;
 mod describe_transactions;
 mod describe_user_scram_credentials;
@@ -65,6 +68,10 @@ mod offset_for_leader_epoch;
 pub mod produce;
 mod push_telemetry;
 mod renew_delegation_token;
+mod share_acknowledge;
+mod share_fetch;
+mod share_group_describe;
+mod share_group_heartbeat;
 mod sync_group;
 mod txn_offset_commit;
 mod unregister_broker;
@@ -187,7 +194,13 @@ macro_rules! apis {
     ($($module:ident $(: $untold:ident)?),* $(,)?) => {
         /// Every API that is served, by key.
         pub fn served() -> Vec<Api> {
-            let mut apis = vec![produce::API, fetch::API, api_versions::API, $($module::API),*];
+            let mut apis = vec![
+                produce::API,
+                fetch::API,
+                share_fetch::API,
+                api_versions::API,
+                $($module::API),*
+            ];
             apis.sort_by_key(|api| api.key as i16);
             apis
         }
@@ -223,6 +236,7 @@ apis! {
     alter_partition_reassignments,
     alter_replica_log_dirs,
     alter_user_scram_credentials,
+    alter_share_group_offsets,
     consumer_group_describe,
     consumer_group_heartbeat,
     create_acls,
@@ -232,6 +246,7 @@ apis! {
     delete_acls,
     delete_groups,
     delete_records,
+    delete_share_group_offsets,
     delete_topics,
     describe_acls,
     describe_client_quotas,
@@ -242,6 +257,7 @@ apis! {
     describe_log_dirs,
     describe_producers,
     describe_quorum: untold,
+    describe_share_group_offsets,
     describe_topic_partitions,
     describe_transactions,
     describe_user_scram_credentials,
@@ -267,6 +283,9 @@ apis! {
     offset_for_leader_epoch,
     push_telemetry,
     renew_delegation_token,
+    share_acknowledge,
+    share_group_describe,
+    share_group_heartbeat,
     sync_group,
     txn_offset_commit,
     unregister_broker,
@@ -283,6 +302,7 @@ pub async fn dispatch(connection: &Connection, call: &Call<'_>) -> Result<Answer
     match ApiKey::try_from(key) {
         Ok(ApiKey::ApiVersions) => api_versions::answer(connection, call),
         Ok(ApiKey::Fetch) => fetch::answer(connection, call).await,
+        Ok(ApiKey::ShareFetch) => share_fetch::answer(connection, call).await,
         Ok(key) => handle(connection, key, call).await,
         Err(_) => Err(format!("api key {key} v{version} is not known")),
     }

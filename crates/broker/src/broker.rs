@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use broker_state::configs::BrokerConfig;
 use broker_state::fetch_sessions::{FetchSessionLimits, FetchSessions};
+use broker_state::share_sessions::ShareSessions;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -125,6 +126,8 @@ impl Broker {
         let cluster_id = data.cluster_id(entropy)?;
         data.remove_leftovers();
         let config = static_config(&broker_config)?;
+        let share_sessions = config.integer("group.share.max.share.sessions");
+        let share_sessions = usize::try_from(share_sessions).unwrap_or(usize::MAX);
 
         let (on_fatal, failure) = failure();
         let keys: Vec<ApiKey> = api::served().iter().map(|api| api.key).collect();
@@ -153,8 +156,10 @@ impl Broker {
             coordinator: owners.coordinator,
             transactions: owners.transactions,
             metadata: owners.metadata,
+            share: owners.share,
             shards: owners.shards,
             fetch_sessions: Mutex::new(FetchSessions::new(sessions)),
+            share_sessions: Mutex::new(ShareSessions::new(share_sessions, limits.partitions)),
             request_memory: kibibytes(limits.request_memory_bytes.max(limits.frame_bytes)),
             response_memory: kibibytes(limits.response_memory_bytes),
             connections: Arc::new(Semaphore::new(limits.connections)),
@@ -293,6 +298,7 @@ impl Broker {
         self.core.controller.close().await;
         self.core.transactions.close().await;
         self.core.coordinator.close().await;
+        self.core.share.close().await;
         for shard in &self.core.shards {
             let (reply, receiver) = Reply::channel();
             shard.send(Event::Close { reply });
@@ -312,6 +318,7 @@ impl Drop for Broker {
         self.core.controller.close_now();
         self.core.transactions.close_now();
         self.core.coordinator.close_now();
+        self.core.share.close_now();
         for shard in &self.core.shards {
             shard.send(Event::Close {
                 reply: Reply::ignored(),

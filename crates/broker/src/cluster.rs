@@ -19,6 +19,9 @@ pub const CONSUMER_OFFSETS: &str = "__consumer_offsets";
 /// The topic that holds the state of transactions, as in Kafka.
 pub const TRANSACTION_STATE: &str = "__transaction_state";
 
+/// The topic that holds what share groups have done with their records, as in Kafka.
+pub const SHARE_GROUP_STATE: &str = "__share_group_state";
+
 pub struct Topic {
     pub name: Arc<str>,
     pub id: Uuid,

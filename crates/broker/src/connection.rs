@@ -7,10 +7,11 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use broker_state::share_sessions::ConnectionId;
 use bytes::Bytes;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -25,6 +26,8 @@ mod replies;
 use frames::{Frame, Frames};
 
 pub struct Connection {
+    /// What share sessions end with.
+    pub id: ConnectionId,
     pub stream: TcpStream,
     pub peer: SocketAddr,
     pub local: SocketAddr,
@@ -34,6 +37,8 @@ pub struct Connection {
     /// Name and version of the client's software, once it has said them (KIP-511).
     pub software: OnceLock<(Box<str>, Box<str>)>,
 }
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 /// How long a request may go on once the broker stops.
 const GRACE: Duration = Duration::from_secs(1);
@@ -64,7 +69,9 @@ impl Connection {
     pub fn new(stream: TcpStream, peer: SocketAddr, core: Arc<Core>) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let local = stream.local_addr()?;
+        let id = ConnectionId(NEXT_ID.fetch_add(1, Ordering::Relaxed));
         Ok(Self {
+            id,
             stream,
             peer,
             local,
@@ -87,6 +94,7 @@ impl Connection {
                 tracing::debug!(peer = %self.peer, %error, "a connection broke")
             }
         }
+        self.core.share_disconnected(self.id);
         self.core.metrics.connections.dec();
     }
 

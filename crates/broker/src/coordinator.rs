@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use broker_state::groups::{
-    Command, GroupSettings, Groups, ListFilter, Record, RecordError, Reply as GroupReply,
+    Command, GroupId, GroupSettings, Groups, ListFilter, Record, RecordError, Reply as GroupReply,
     TopicImage, TopicName, TopicsImage, TransactionChange,
 };
 use broker_state::step::{Effects, Millis, RequestId};
@@ -23,6 +23,7 @@ use crate::keeper::Keeper;
 use crate::partition::Partition;
 use crate::queue::Queue;
 use crate::shard::{Fatal, Reply};
+use crate::share::ShareHandle;
 use crate::sync_pool::SyncPool;
 
 /// The longest the thread sleeps when no deadline is near.
@@ -151,21 +152,28 @@ impl Coordinator {
         })
     }
 
+    pub fn has_share_group(&self, group: &GroupId) -> bool {
+        let durable = self.groups.durable().get(group.as_str());
+        durable.is_some_and(|group| group.share.is_some())
+    }
+
     pub fn shared_view(&self) -> Arc<log::SharedView> {
         self.journal.shared_view()
     }
 
-    /// Starts the thread; `partition` is what clients see of the journal.
+    /// Starts the thread; `share` is told of members that have left share groups, `partition` is what clients see of
+    /// the journal.
     pub fn spawn(
         self,
         handle: CoordinatorHandle,
+        share: ShareHandle,
         partition: Arc<Partition>,
         clock: Clock,
         keeper: Keeper,
     ) -> JoinHandle<()> {
         let failing = keeper.clone();
         let run = move || {
-            if let Err(fatal) = self.run(&handle, &partition, &clock) {
+            if let Err(fatal) = self.run(&handle, &share, &partition, &clock) {
                 handle.0.close();
                 failing.fail(fatal);
             }
@@ -176,6 +184,7 @@ impl Coordinator {
     fn run(
         mut self,
         handle: &CoordinatorHandle,
+        share: &ShareHandle,
         partition: &Partition,
         clock: &Clock,
     ) -> Result<(), Fatal> {
@@ -193,6 +202,9 @@ impl Coordinator {
             self.take_topics(now_ms, &mut effects);
             self.groups.tick(Millis(now_ms), &mut effects);
             self.settle(effects, now_ms, partition)?;
+            for (group, member) in self.groups.take_departed() {
+                share.release(group, member);
+            }
             if let Some(reply) = closing {
                 handle.0.close();
                 self.journal.close().map_err(fatal)?;

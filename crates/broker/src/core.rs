@@ -5,10 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use broker_state::features;
 use broker_state::fetch_sessions::FetchSessions;
+use broker_state::share_partitions::{Command as ShareCommand, Reply as ShareReply, ShareSettings};
+use broker_state::share_sessions::{ConnectionId, ShareSessionKey, ShareSessions};
 use log::SharedView;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
+use wire::ErrorCode;
 
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterImage};
@@ -19,6 +23,7 @@ use crate::partition::{Owner, Partition};
 use crate::pushed_metrics::PushedMetrics;
 use crate::settings::{Advertised, Limits};
 use crate::shard::{Event, ShardHandle};
+use crate::share::ShareHandle;
 use crate::throttle::Throttling;
 use crate::transactions::TransactionsHandle;
 
@@ -29,10 +34,12 @@ pub struct Core {
     pub controller: ControllerHandle,
     pub coordinator: CoordinatorHandle,
     pub transactions: TransactionsHandle,
+    pub share: ShareHandle,
     /// The log of the cluster's metadata, as far as it is durable.
     pub metadata: Arc<SharedView>,
     pub shards: Vec<ShardHandle>,
     pub fetch_sessions: Mutex<FetchSessions>,
+    pub share_sessions: Mutex<ShareSessions>,
     pub throttling: Throttling,
     pub telemetry: PushedMetrics,
     pub limits: Limits,
@@ -75,6 +82,44 @@ impl Core {
         async move {
             // The sender lives as long as the broker; without it there is nothing left to serve either.
             let _ = stopping.wait_for(|stopping| *stopping).await.map(drop);
+        }
+    }
+
+    /// Ends the share sessions of a connection; what their members have acquired is available again.
+    pub fn share_disconnected(&self, connection: ConnectionId) {
+        let ended = self.share_sessions.lock().disconnect(connection);
+        for ShareSessionKey { group, member } in ended {
+            self.share.release(group, member);
+        }
+    }
+
+    /// Whether the feature `share.version` is in use.
+    pub fn serves_share_groups(&self) -> bool {
+        self.image().features().level(features::SHARE_VERSION) > 0
+    }
+
+    /// The settings of a share group, its own or the broker's.
+    pub fn share_settings(&self, group: &str) -> ShareSettings {
+        let image = self.image();
+        let share = &image.group_config(group).share;
+        ShareSettings {
+            record_lock_duration: share.record_lock_duration,
+            delivery_count_limit: i16::try_from(share.delivery_count_limit).unwrap_or(i16::MAX),
+            max_record_locks: i64::try_from(share.partition_max_record_locks).unwrap_or(i64::MAX),
+            is_renew_enabled: share.renews_locks,
+            has_dead_letter_topic: false,
+        }
+    }
+
+    /// Asks the owner of share partitions for what is answered with an error code alone.
+    ///
+    /// # Errors
+    /// What it answers, or `COORDINATOR_NOT_AVAILABLE` when the broker is stopping.
+    pub async fn share_done(&self, command: ShareCommand) -> Result<(), ErrorCode> {
+        match self.share.ask(command).await {
+            Some(ShareReply::Done(ErrorCode::None)) => Ok(()),
+            Some(ShareReply::Done(error)) => Err(error),
+            _ => Err(ErrorCode::CoordinatorNotAvailable),
         }
     }
 

@@ -29,6 +29,7 @@ mod pushed_metrics;
 mod queue;
 mod settings;
 pub mod shard;
+mod share;
 mod sync_pool;
 mod throttle;
 mod transactions;

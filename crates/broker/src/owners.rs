@@ -1,4 +1,4 @@
-//! Starts the owners of everything durable: the shards, the controller, the coordinator.
+//! Starts the owners of everything durable: the shards, the controller, the coordinators.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -9,7 +9,7 @@ use broker_state::groups::{Assignor, ConsumerGroupSettings, GroupSettings, Migra
 use broker_state::transactions::TransactionSettings;
 
 use crate::clock::Clock;
-use crate::cluster::{CONSUMER_OFFSETS, Cluster, TRANSACTION_STATE};
+use crate::cluster::{CONSUMER_OFFSETS, Cluster, SHARE_GROUP_STATE, TRANSACTION_STATE};
 use crate::compactor::{Compactor, CompactorSettings};
 use crate::controller::{Controller, ControllerHandle, World};
 use crate::coordinator::{Coordinator, CoordinatorHandle};
@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::partition::{Owner, Partition};
 use crate::settings::Limits;
 use crate::shard::{self, Event, Reply, Shard, ShardHandle, UpkeepSettings};
+use crate::share::{ShareHandle, ShareOwner};
 use crate::sync_pool::SyncPool;
 use crate::transactions::{Surroundings, TransactionCoordinator, TransactionsHandle};
 
@@ -43,6 +44,7 @@ pub struct Owners {
     pub transactions: TransactionsHandle,
     /// The view of the controller's log.
     pub metadata: Arc<log::SharedView>,
+    pub share: ShareHandle,
     pub shards: Vec<ShardHandle>,
     pub threads: Vec<JoinHandle<()>>,
 }
@@ -67,6 +69,7 @@ impl Owners {
         let transactions = transaction_settings(&config);
         let transactions =
             TransactionCoordinator::open(data, transactions, Arc::clone(&syncs), now_ms)?;
+        let share = ShareOwner::open(data, limits.share_partitions, Arc::clone(&syncs), now_ms)?;
         let topics = InternalTopics::of(&config);
         let partitions = limits.partitions;
         let upkeep = UpkeepSettings::of(&config);
@@ -84,9 +87,11 @@ impl Owners {
             shards: shards.clone(),
             compactor: Arc::clone(&compactor),
             coordinator: CoordinatorHandle::new(),
+            share: ShareHandle::new(),
             journals: vec![
                 journal_partition(&controller, CONSUMER_OFFSETS, coordinator.shared_view()),
                 journal_partition(&controller, TRANSACTION_STATE, transactions.shared_view()),
+                journal_partition(&controller, SHARE_GROUP_STATE, share.shared_view()),
             ],
         };
         if let Err(error) = controller.open_all(&mut world) {
@@ -102,13 +107,25 @@ impl Owners {
             cluster: Arc::clone(&world.cluster),
             controller: ControllerHandle::new(),
             coordinator: world.coordinator.clone(),
+            share: world.share.clone(),
             transactions: TransactionsHandle::new(),
             metadata: controller.shared_view(),
             shards,
             threads: Vec::new(),
         };
         let (handle, offsets) = (owners.coordinator.clone(), Arc::clone(&world.journals[0]));
-        threads.push(coordinator.spawn(handle, offsets, clock.clone(), around.keeper.clone()));
+        share.forget_gone(&owners.share, &owners.cluster.image(), |group| {
+            coordinator.has_share_group(group)
+        });
+        threads.push(coordinator.spawn(
+            handle,
+            owners.share.clone(),
+            offsets,
+            clock.clone(),
+            around.keeper.clone(),
+        ));
+        let (handle, state) = (owners.share.clone(), Arc::clone(&world.journals[2]));
+        threads.push(share.spawn(handle, state, clock.clone(), around.keeper.clone()));
         let surroundings = Surroundings {
             cluster: Arc::clone(&owners.cluster),
             shards: owners.shards.clone(),
@@ -219,6 +236,8 @@ fn transaction_settings(config: &BrokerConfig) -> TransactionSettings {
 struct InternalTopics {
     transaction_segment_bytes: String,
     transaction_min_isr: String,
+    share_segment_bytes: String,
+    share_min_isr: String,
 }
 
 impl InternalTopics {
@@ -228,6 +247,12 @@ impl InternalTopics {
                 .integer("transaction.state.log.segment.bytes")
                 .to_string(),
             transaction_min_isr: config.integer("transaction.state.log.min.isr").to_string(),
+            share_segment_bytes: config
+                .integer("share.coordinator.state.topic.segment.bytes")
+                .to_string(),
+            share_min_isr: config
+                .integer("share.coordinator.state.topic.min.isr")
+                .to_string(),
         }
     }
 
@@ -252,7 +277,18 @@ impl InternalTopics {
         let id = crate::entropy::uuid().ok_or_else(|| StartError::Randomness {
             reason: "getrandom failed".to_owned(),
         })?;
-        controller.ensure_internal_topic(TRANSACTION_STATE, id, &transactions, now_ms)
+        controller.ensure_internal_topic(TRANSACTION_STATE, id, &transactions, now_ms)?;
+        let share = [
+            ("cleanup.policy", "delete"),
+            ("retention.ms", "-1"),
+            ("segment.bytes", &self.share_segment_bytes),
+            ("compression.type", "uncompressed"),
+            ("min.insync.replicas", &self.share_min_isr),
+        ];
+        let id = crate::entropy::uuid().ok_or_else(|| StartError::Randomness {
+            reason: "getrandom failed".to_owned(),
+        })?;
+        controller.ensure_internal_topic(SHARE_GROUP_STATE, id, &share, now_ms)
     }
 }
 

@@ -15,7 +15,7 @@ use wire::Uuid;
 pub enum Owner {
     /// This shard, which keeps it in this slot.
     Shard { shard: usize, slot: usize },
-    /// The group coordinator; clients read but do not write.
+    /// A coordinator, whose journal it is; clients read but do not write.
     Coordinator,
 }
 

@@ -91,6 +91,8 @@ pub struct Limits {
     pub partitions: usize,
     /// Consumer groups.
     pub groups: usize,
+    /// Partitions that share groups work on, over all groups.
+    pub share_partitions: usize,
     /// Fetch sessions (`max.incremental.fetch.session.cache.slots`).
     pub fetch_sessions: usize,
     /// A connection without a request for this long is closed (`connections.max.idle.ms`).
@@ -110,6 +112,7 @@ impl Default for Limits {
             in_flight_per_connection: 32,
             partitions: 20_000,
             groups: 10_000,
+            share_partitions: 100_000,
             fetch_sessions: 1_000,
             idle: Duration::from_secs(600),
             stall: Duration::from_secs(60),

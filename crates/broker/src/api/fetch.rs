@@ -21,7 +21,7 @@ use crate::entropy;
 use crate::partition::Partition;
 use crate::throttle::timed;
 
-mod read;
+pub(super) mod read;
 
 use read::{Bounds, Read, ReadAll, Wanted, read_all};
 

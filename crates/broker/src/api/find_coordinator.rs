@@ -2,7 +2,7 @@
 //! v0–3 one key · v1 key types · v4 several keys · v6 share groups (KIP-932).
 
 use wire::find_coordinator::{Coordinator, Request, Response};
-use wire::{ApiKey, ErrorCode};
+use wire::{ApiKey, ErrorCode, Uuid};
 
 use super::{Api, Call};
 use crate::connection::Connection;
@@ -12,8 +12,11 @@ pub const API: Api = Api::all(ApiKey::FindCoordinator, 0, 6);
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
+const SHARE: i8 = 2;
 /// Since this version the keys come as an array.
 const BATCHED: i16 = 4;
+/// Since this version there are share partitions.
+const WITH_SHARE: i16 = 6;
 
 pub async fn handle(
     connection: &Connection,
@@ -22,7 +25,9 @@ pub async fn handle(
 ) -> Response<'static> {
     let (host, port) = connection.core.address_for(connection.local);
     let port = i32::from(port);
-    let refusal = refuse(request.key_type);
+    let refusal = refuse(request.key_type, call.header.api_version);
+    let key_type = request.key_type;
+    let refuse_key = |key: &str| refuse_key(key_type, key);
     if call.header.api_version < BATCHED {
         let Some((error, message)) = refusal.or_else(|| refuse_key(request.key)) else {
             return Response {
@@ -66,18 +71,30 @@ pub async fn handle(
     }
 }
 
-fn refuse(key_type: i8) -> Option<(ErrorCode, &'static str)> {
+fn refuse(key_type: i8, version: i16) -> Option<(ErrorCode, &'static str)> {
     match key_type {
         GROUP | TRANSACTION => None,
-        2 => Some((
-            ErrorCode::InvalidRequest,
-            "share groups are not served by this version",
-        )),
+        SHARE if version >= WITH_SHARE => None,
         _ => Some((ErrorCode::InvalidRequest, "the key type is not known")),
     }
 }
 
-fn refuse_key(key: &str) -> Option<(ErrorCode, &'static str)> {
+fn refuse_key(key_type: i8, key: &str) -> Option<(ErrorCode, &'static str)> {
+    if key_type == SHARE {
+        let is_valid = is_share_partition(key);
+        let reason = "a share partition is named group:topic id:partition";
+        return (!is_valid).then_some((ErrorCode::InvalidRequest, reason));
+    }
     key.is_empty()
         .then_some((ErrorCode::InvalidGroupId, "a group has a name"))
+}
+
+fn is_share_partition(key: &str) -> bool {
+    let mut parts = key.rsplitn(3, ':');
+    let partition = parts.next().and_then(|text| text.parse::<i32>().ok());
+    let topic_id = parts.next().and_then(|text| text.parse::<Uuid>().ok());
+    let group = parts.next();
+    partition.is_some_and(|partition| partition >= 0)
+        && topic_id.is_some()
+        && group.is_some_and(|group| !group.is_empty())
 }

@@ -16,6 +16,7 @@ use crate::compactor::{Compactor, CompactorSettings};
 use crate::coordinator::CoordinatorHandle;
 use crate::partition::{Owner, Partition};
 use crate::shard::{Event, OpenRequest, Reply, ShardHandle, UpkeepSettings};
+use crate::share::ShareHandle;
 
 pub struct World {
     pub root: PathBuf,
@@ -23,6 +24,7 @@ pub struct World {
     pub shards: Vec<ShardHandle>,
     pub compactor: Arc<Compactor>,
     pub coordinator: CoordinatorHandle,
+    pub share: ShareHandle,
     /// The partitions that no shard owns: the journals of the coordinators.
     pub journals: Vec<Arc<Partition>>,
 }
@@ -227,6 +229,8 @@ impl World {
         for receiver in deleting {
             let _ = receiver.recv();
         }
+        let ids = topics.iter().map(|topic| topic.id);
+        self.share.topics_deleted(ids.collect());
         self.coordinator.topics_deleted(
             topics
                 .iter()

@@ -77,9 +77,9 @@ pub async fn read_all(core: &Core, wanted: &[Wanted], bounds: &Bounds) -> ReadAl
 }
 
 /// What an answer may still hold, and the memory that it is counted with.
-struct Budget {
-    left: u64,
-    memory: Option<OwnedSemaphorePermit>,
+pub struct Budget {
+    pub left: u64,
+    pub memory: Option<OwnedSemaphorePermit>,
 }
 
 impl Budget {
@@ -87,7 +87,7 @@ impl Budget {
     ///
     /// Only the first records of an answer wait for memory, and only for a little: a reader that does not read
     /// must not keep others from theirs.
-    async fn reserve(&mut self, core: &Core, wanted: u64) -> u64 {
+    pub async fn reserve(&mut self, core: &Core, wanted: u64) -> u64 {
         let wanted = wanted.min(self.left);
         if wanted == 0 {
             return 0;
@@ -115,7 +115,7 @@ impl Budget {
     }
 
     /// Gives back what was reserved and not used.
-    fn settle(&mut self, granted: u64, used: u64) {
+    pub fn settle(&mut self, granted: u64, used: u64) {
         self.left = self.left.saturating_sub(used);
         let unused = usize::try_from(granted.saturating_sub(used) / 1024).unwrap_or(0);
         if let Some(memory) = &mut self.memory {
