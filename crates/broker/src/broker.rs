@@ -282,6 +282,8 @@ impl Broker {
             partitions: topic.partitions,
             bytes: topic.bytes,
         });
+        let share = self.core.share.inspect().await;
+        self.core.metrics.share.set(&share);
         let mut text = self.core.metrics.text(&sizes.collect::<Vec<_>>(), &lags);
         self.core.telemetry.write(self.core.now_ms(), &mut text);
         text

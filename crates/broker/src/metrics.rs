@@ -18,6 +18,7 @@ use prometheus_client::registry::{Registry, Unit};
 use wire::ApiKey;
 
 use crate::shard::{CompactionNeed, StepTimes};
+use crate::share::ShareMetrics;
 use crate::transactions::TransactionMetrics;
 
 /// Most series of one per-topic or per-group metric; the rest is left out and counted.
@@ -60,6 +61,7 @@ pub struct Metrics {
     step_batches: Histogram,
     pub transactions: TransactionMetrics,
     compactions: Compactions,
+    pub share: ShareMetrics,
     scraped: Scraped,
 }
 
@@ -195,6 +197,7 @@ impl Metrics {
             synced_files: Counter::default(),
             step_batches: Histogram::new(exponential_buckets(1.0, 4.0, 7)),
             transactions: TransactionMetrics::default(),
+            share: ShareMetrics::default(),
             compactions: Compactions::default(),
             scraped: Scraped::default(),
         };
@@ -204,6 +207,7 @@ impl Metrics {
     fn registered(mut self) -> Self {
         let registry = &mut self.registry;
         self.transactions.register(registry);
+        self.share.register(registry);
         registry.register(
             "kafka_request_bytes",
             "Bytes of requests read",

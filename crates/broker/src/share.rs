@@ -5,6 +5,8 @@
 //! undoes it anyway: an acquired record is then available again. Groups that have records again are woken at the
 //! end of the step.
 
+mod metrics;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -29,6 +31,8 @@ use crate::partition::Partition;
 use crate::queue::Queue;
 use crate::shard::{Fatal, Reply};
 use crate::sync_pool::SyncPool;
+
+pub use metrics::ShareMetrics;
 
 /// The longest the thread sleeps when no lock ends.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
