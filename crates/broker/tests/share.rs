@@ -1,0 +1,481 @@
+//! Share groups over the wire: who gets which records, what acknowledging does, and what survives a restart.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use broker::Storage;
+use support::{Client, batch, start, start_on, values_of};
+use wire::share_fetch::{
+    AcknowledgementBatch, FetchPartition, FetchTopic, PartitionData, Request, Response,
+};
+use wire::{ErrorCode, Uuid};
+
+const GROUP: &str = "workers";
+const ACCEPT: i8 = 1;
+const RELEASE: i8 = 2;
+const REJECT: i8 = 3;
+
+/// A member with its connection and its share session.
+struct Member {
+    client: Client,
+    id: String,
+    topic_id: Uuid,
+    epoch: i32,
+}
+
+/// First offset, last offset, how often delivered.
+type Ranges = Vec<(i64, i64, i16)>;
+
+#[derive(Debug, PartialEq)]
+struct Got {
+    ranges: Ranges,
+    values: Vec<String>,
+    acknowledged: ErrorCode,
+}
+
+fn code(code: i16) -> ErrorCode {
+    ErrorCode::from_code(code).expect("a known error")
+}
+
+impl Member {
+    /// Joins the group and reads partition 0 of the topic.
+    async fn join(mut client: Client, id: &str, topic: &str) -> Self {
+        use wire::share_group_heartbeat::{Request, Response};
+        let request = Request {
+            group_id: GROUP,
+            member_id: id,
+            subscribed_topic_names: Some(vec![topic]),
+            ..Default::default()
+        };
+        let reply = client.call(1, &request).await;
+        let response: Response<'_> = reply.read();
+        assert_eq!(code(response.error_code), ErrorCode::None);
+        let assignment = response.assignment.expect("the first answer assigns");
+        Self {
+            client,
+            id: id.to_owned(),
+            topic_id: assignment.topic_partitions[0].topic_id,
+            epoch: 0,
+        }
+    }
+
+    async fn beat(&mut self, member_epoch: i32) -> ErrorCode {
+        use wire::share_group_heartbeat::{Request, Response};
+        let request = Request {
+            group_id: GROUP,
+            member_id: &self.id,
+            member_epoch,
+            ..Default::default()
+        };
+        let reply = self.client.call(1, &request).await;
+        code(reply.read::<Response<'_>>().error_code)
+    }
+
+    async fn try_fetch(
+        &mut self,
+        max_wait_ms: i32,
+        acknowledge: &[(i64, i64, i8)],
+    ) -> Result<Got, ErrorCode> {
+        let topic_id = self.topic_id;
+        let request = Request {
+            group_id: Some(GROUP),
+            member_id: Some(&self.id),
+            share_session_epoch: self.epoch,
+            max_wait_ms,
+            min_bytes: 1,
+            max_records: 500,
+            batch_size: 500,
+            topics: vec![FetchTopic {
+                topic_id,
+                partitions: vec![FetchPartition {
+                    partition_index: 0,
+                    acknowledgement_batches: acknowledgements(acknowledge),
+                }],
+            }],
+            ..Default::default()
+        };
+        let reply = self.client.call(2, &request).await;
+        let response: Response<'_> = reply.read();
+        if response.error_code != 0 {
+            return Err(code(response.error_code));
+        }
+        self.epoch += 1;
+        let partitions = response.responses.iter();
+        let partition = partitions
+            .filter(|topic| topic.topic_id == topic_id)
+            .flat_map(|topic| &topic.partitions)
+            .next();
+        Ok(partition.map_or_else(Got::nothing, Got::of))
+    }
+
+    async fn fetch(&mut self, max_wait_ms: i32, acknowledge: &[(i64, i64, i8)]) -> Got {
+        let got = self.try_fetch(max_wait_ms, acknowledge).await;
+        got.expect("the session goes on")
+    }
+
+    async fn acknowledge(&mut self, first: i64, last: i64, kind: i8) -> Result<(), ErrorCode> {
+        use wire::share_acknowledge as ack;
+        let id = self.id.clone();
+        let request = ack::Request {
+            group_id: Some(GROUP),
+            member_id: Some(&id),
+            share_session_epoch: self.epoch,
+            topics: vec![ack::AcknowledgeTopic {
+                topic_id: self.topic_id,
+                partitions: vec![ack::AcknowledgePartition {
+                    partition_index: 0,
+                    acknowledgement_batches: vec![ack::AcknowledgementBatch {
+                        first_offset: first,
+                        last_offset: last,
+                        acknowledge_types: vec![kind],
+                    }],
+                }],
+            }],
+            ..Default::default()
+        };
+        let reply = self.client.call(2, &request).await;
+        let response: ack::Response<'_> = reply.read();
+        if response.error_code != 0 {
+            return Err(code(response.error_code));
+        }
+        self.epoch += 1;
+        match code(response.responses[0].partitions[0].error_code) {
+            ErrorCode::None => Ok(()),
+            error => Err(error),
+        }
+    }
+
+    /// Closes the share session.
+    async fn close(&mut self) {
+        let id = self.id.clone();
+        let request = Request {
+            group_id: Some(GROUP),
+            member_id: Some(&id),
+            share_session_epoch: -1,
+            ..Default::default()
+        };
+        let reply = self.client.call(2, &request).await;
+        assert_eq!(
+            code(reply.read::<Response<'_>>().error_code),
+            ErrorCode::None
+        );
+        self.epoch = 0;
+    }
+}
+
+fn acknowledgements(batches: &[(i64, i64, i8)]) -> Vec<AcknowledgementBatch> {
+    let batch = |&(first_offset, last_offset, kind): &(i64, i64, i8)| AcknowledgementBatch {
+        first_offset,
+        last_offset,
+        acknowledge_types: vec![kind],
+    };
+    batches.iter().map(batch).collect()
+}
+
+impl Got {
+    fn nothing() -> Self {
+        Self {
+            ranges: Vec::new(),
+            values: Vec::new(),
+            acknowledged: ErrorCode::None,
+        }
+    }
+
+    fn of(partition: &PartitionData<'_>) -> Self {
+        assert_eq!(code(partition.error_code), ErrorCode::None);
+        let acquired = partition.acquired_records.iter();
+        let ranges = acquired.map(|a| (a.first_offset, a.last_offset, a.delivery_count));
+        let bytes = partition.records.to_bytes().unwrap_or_default();
+        Self {
+            ranges: ranges.collect(),
+            values: values_of(&bytes, 0),
+            acknowledged: code(partition.acknowledge_error_code),
+        }
+    }
+}
+
+/// A topic with these batches, and a group that begins at its first record.
+async fn prepare(client: &mut Client, topic: &str, batches: &[&[&str]]) {
+    client.create_topic(topic, 1, &[]).await;
+    for values in batches {
+        let (error, _) = client.produce(topic, 0, &batch(values)).await;
+        assert_eq!(error, ErrorCode::None);
+    }
+    configure(client, "share.auto.offset.reset", "earliest").await;
+}
+
+async fn configure(client: &mut Client, name: &str, value: &str) {
+    use wire::incremental_alter_configs::{AlterableConfig, Request, Resource, Response};
+    const GROUP_RESOURCE: i8 = 32;
+    let request = Request {
+        resources: vec![Resource {
+            resource_type: GROUP_RESOURCE,
+            resource_name: GROUP,
+            configs: vec![AlterableConfig {
+                name,
+                config_operation: 0,
+                value: Some(value),
+            }],
+        }],
+        ..Default::default()
+    };
+    let reply = client.call(1, &request).await;
+    let response: Response<'_> = reply.read();
+    assert_eq!(code(response.responses[0].error_code), ErrorCode::None);
+}
+
+async fn another(broker: &broker::Broker) -> Client {
+    Client::connect(broker.kafka_addresses()[0]).await
+}
+
+#[tokio::test]
+async fn two_members_share_a_partition_and_no_record() {
+    let (broker, mut client) = start(Storage::Memory).await;
+    prepare(&mut client, "jobs", &[&["a", "b"], &["c"]]).await;
+    let mut one = Member::join(another(&broker).await, "one", "jobs").await;
+    let mut two = Member::join(another(&broker).await, "two", "jobs").await;
+    let got = one.fetch(0, &[]).await;
+    assert_eq!(got.ranges, [(0, 2, 1)]);
+    assert_eq!(got.values, ["a", "b", "c"]);
+    assert_eq!(two.fetch(0, &[]).await.ranges, []);
+    client.produce("jobs", 0, &batch(&["d"])).await;
+    assert_eq!(two.fetch(0, &[]).await.values, ["d"]);
+    assert_eq!(
+        one.fetch(0, &[(0, 2, ACCEPT)]).await.acknowledged,
+        ErrorCode::None
+    );
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_waiting_member_gets_what_is_produced_and_what_is_released() {
+    let (broker, mut client) = start(Storage::Memory).await;
+    prepare(&mut client, "jobs", &[]).await;
+    let mut one = Member::join(another(&broker).await, "one", "jobs").await;
+    let mut two = Member::join(another(&broker).await, "two", "jobs").await;
+    assert_eq!(one.fetch(0, &[]).await, Got::nothing());
+    let begun = Instant::now();
+    let job = batch(&["a"]);
+    let (got, _) = tokio::join!(one.fetch(30_000, &[]), client.produce("jobs", 0, &job));
+    assert_eq!(got.ranges, [(0, 0, 1)]);
+    let (got, released) = tokio::join!(two.fetch(30_000, &[]), one.acknowledge(0, 0, RELEASE));
+    assert_eq!(released, Ok(()));
+    assert_eq!(got.ranges, [(0, 0, 2)]);
+    let (got, _) = tokio::join!(one.fetch(30_000, &[]), two.close());
+    assert_eq!(got.ranges, [(0, 0, 3)]);
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "nobody was woken"
+    );
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_gives_its_records_back() {
+    let (broker, mut client) = start(Storage::Memory).await;
+    prepare(&mut client, "jobs", &[&["a", "b"]]).await;
+    let mut one = Member::join(another(&broker).await, "one", "jobs").await;
+    let mut two = Member::join(another(&broker).await, "two", "jobs").await;
+    assert_eq!(one.fetch(0, &[]).await.ranges, [(0, 1, 1)]);
+    let (got, ()) = tokio::join!(two.fetch(30_000, &[]), async { drop(one) });
+    assert_eq!(got.ranges, [(0, 1, 2)]);
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_member_that_leaves_gives_its_records_back() {
+    let (broker, mut client) = start(Storage::Memory).await;
+    prepare(&mut client, "jobs", &[&["a"]]).await;
+    let mut one = Member::join(another(&broker).await, "one", "jobs").await;
+    let mut two = Member::join(another(&broker).await, "two", "jobs").await;
+    assert_eq!(one.fetch(0, &[]).await.ranges, [(0, 0, 1)]);
+    let (got, left) = tokio::join!(two.fetch(30_000, &[]), one.beat(-1));
+    assert_eq!(left, ErrorCode::None);
+    assert_eq!(got.ranges, [(0, 0, 2)]);
+    assert_eq!(one.beat(1).await, ErrorCode::UnknownMemberId);
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_is_acknowledged_survives_a_restart_and_the_rest_comes_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (broker, mut client) = start_on(directory.path()).await;
+    prepare(&mut client, "jobs", &[&["a", "b", "c", "d"]]).await;
+    let mut one = Member::join(another(&broker).await, "one", "jobs").await;
+    assert_eq!(one.fetch(0, &[]).await.ranges, [(0, 3, 1)]);
+    assert_eq!(one.acknowledge(1, 1, ACCEPT).await, Ok(()));
+    assert_eq!(one.acknowledge(2, 2, REJECT).await, Ok(()));
+    assert_eq!(one.acknowledge(3, 3, RELEASE).await, Ok(()));
+    broker.shutdown().await;
+    drop((broker, one, client));
+    let (broker, _client) = start_on(directory.path()).await;
+    let mut two = Member::join(another(&broker).await, "two", "jobs").await;
+    let got = two.fetch(0, &[]).await;
+    let first = got.ranges[0];
+    assert_eq!((first.0, first.1), (0, 0), "{:?}", got.ranges);
+    assert_eq!(got.ranges[1..], [(3, 3, 2)]);
+    assert_eq!(two.acknowledge(0, 0, ACCEPT).await, Ok(()));
+    assert_eq!(two.acknowledge(3, 3, ACCEPT).await, Ok(()));
+    assert_eq!(two.fetch(0, &[]).await, Got::nothing());
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn sessions_and_acknowledgements_that_cannot_be_are_refused() {
+    let (broker, mut client) = start(Storage::Memory).await;
+    prepare(&mut client, "jobs", &[&["a", "b"]]).await;
+    let mut one = Member::join(another(&broker).await, "one", "jobs").await;
+    let early = one.try_fetch(0, &[(0, 0, ACCEPT)]).await;
+    assert_eq!(early, Err(ErrorCode::InvalidRequest));
+    one.epoch = 1;
+    assert_eq!(
+        one.try_fetch(0, &[]).await,
+        Err(ErrorCode::ShareSessionNotFound)
+    );
+    one.epoch = 0;
+    let never = one.acknowledge(0, 0, ACCEPT).await;
+    assert_eq!(never, Err(ErrorCode::InvalidShareSessionEpoch));
+    assert_eq!(one.fetch(0, &[]).await.ranges, [(0, 1, 1)]);
+    one.epoch = 5;
+    let wrong = one.try_fetch(0, &[]).await;
+    assert_eq!(wrong, Err(ErrorCode::InvalidShareSessionEpoch));
+    one.epoch = 1;
+    let beyond = one.fetch(0, &[(0, 2, ACCEPT)]).await;
+    assert_eq!(beyond.acknowledged, ErrorCode::InvalidRequest);
+    assert_eq!(
+        one.acknowledge(0, 0, 4).await,
+        Err(ErrorCode::InvalidRequest)
+    );
+    assert_eq!(one.acknowledge(0, 1, ACCEPT).await, Ok(()));
+    let again = one.acknowledge(0, 1, ACCEPT).await;
+    assert_eq!(again, Ok(()), "they are behind the start");
+    one.topic_id = Uuid([9; 16]);
+    let unknown = one.acknowledge(0, 0, ACCEPT).await;
+    assert_eq!(unknown, Err(ErrorCode::UnknownTopicId));
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn only_share_groups_have_share_sessions() {
+    let (broker, client) = start(Storage::Memory).await;
+    let mut stranger = Member {
+        client,
+        id: "one".to_owned(),
+        topic_id: Uuid([1; 16]),
+        epoch: 0,
+    };
+    assert_eq!(
+        stranger.try_fetch(0, &[]).await,
+        Err(ErrorCode::GroupIdNotFound)
+    );
+    stranger.id = "x".repeat(37);
+    assert_eq!(
+        stranger.try_fetch(0, &[]).await,
+        Err(ErrorCode::InvalidRequest)
+    );
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn deleted_records_are_passed_over() {
+    let (broker, mut client) = start(Storage::Memory).await;
+    prepare(&mut client, "jobs", &[&["a", "b"], &["c", "d"]]).await;
+    use wire::delete_records::{Partition, Request, Response, Topic};
+    let request = Request {
+        topics: vec![Topic {
+            name: "jobs",
+            partitions: vec![Partition {
+                partition_index: 0,
+                offset: 3,
+            }],
+        }],
+        timeout_ms: 1_000,
+    };
+    let mut one = Member::join(another(&broker).await, "one", "jobs").await;
+    assert_eq!(one.fetch(0, &[]).await.ranges, [(0, 3, 1)]);
+    assert_eq!(one.acknowledge(0, 3, RELEASE).await, Ok(()));
+    let reply = client.call(2, &request).await;
+    assert_eq!(
+        reply.read::<Response<'_>>().topics[0].partitions[0].error_code,
+        0
+    );
+    assert_eq!(one.fetch(0, &[]).await.ranges, [(3, 3, 2)]);
+    broker.shutdown().await;
+}
+
+mod offsets {
+    use super::*;
+
+    /// Start offset and lag of partition 0.
+    async fn described(client: &mut Client) -> (i64, i64) {
+        use wire::describe_share_group_offsets::{Group, Request, Response, Topic};
+        let request = Request {
+            groups: vec![Group {
+                group_id: GROUP,
+                topics: Some(vec![Topic {
+                    topic_name: "jobs",
+                    partitions: vec![0],
+                }]),
+            }],
+        };
+        let reply = client.call(1, &request).await;
+        let response: Response<'_> = reply.read();
+        assert_eq!(code(response.groups[0].error_code), ErrorCode::None);
+        let partition = &response.groups[0].topics[0].partitions[0];
+        (partition.start_offset, partition.lag)
+    }
+
+    async fn alter(client: &mut Client, start_offset: i64) -> ErrorCode {
+        use wire::alter_share_group_offsets::{Partition, Request, Response, Topic};
+        let request = Request {
+            group_id: GROUP,
+            topics: vec![Topic {
+                topic_name: "jobs",
+                partitions: vec![Partition {
+                    partition_index: 0,
+                    start_offset,
+                }],
+            }],
+        };
+        let reply = client.call(0, &request).await;
+        let response: Response<'_> = reply.read();
+        let topics = response.responses.iter();
+        let of_partitions = topics.flat_map(|topic| &topic.partitions);
+        let mut errors = of_partitions.map(|partition| partition.error_code);
+        code(errors.next().unwrap_or(response.error_code))
+    }
+
+    async fn delete(client: &mut Client) -> ErrorCode {
+        use wire::delete_share_group_offsets::{Request, Response, Topic};
+        let request = Request {
+            group_id: GROUP,
+            topics: vec![Topic { topic_name: "jobs" }],
+        };
+        let reply = client.call(0, &request).await;
+        let response: Response<'_> = reply.read();
+        let of_topics = response.responses.iter().map(|topic| topic.error_code);
+        code(of_topics.chain([response.error_code]).next().unwrap_or(0))
+    }
+
+    #[tokio::test]
+    async fn offsets_are_told_moved_and_forgotten_while_nobody_is_there() {
+        let (broker, mut client) = start(Storage::Memory).await;
+        prepare(&mut client, "jobs", &[&["a", "b", "c"]]).await;
+        assert_eq!(alter(&mut client, 1).await, ErrorCode::GroupIdNotFound);
+        let mut one = Member::join(another(&broker).await, "one", "jobs").await;
+        assert_eq!(described(&mut client).await, (-1, -1), "it has not begun");
+        assert_eq!(one.fetch(0, &[]).await.ranges, [(0, 2, 1)]);
+        assert_eq!(one.acknowledge(1, 1, ACCEPT).await, Ok(()));
+        assert_eq!(described(&mut client).await, (0, 2));
+        assert_eq!(alter(&mut client, 1).await, ErrorCode::NonEmptyGroup);
+        assert_eq!(delete(&mut client).await, ErrorCode::NonEmptyGroup);
+        assert_eq!(one.beat(-1).await, ErrorCode::None);
+        assert_eq!(alter(&mut client, -5).await, ErrorCode::InvalidRequest);
+        assert_eq!(alter(&mut client, 2).await, ErrorCode::None);
+        assert_eq!(described(&mut client).await, (2, 1));
+        assert_eq!(delete(&mut client).await, ErrorCode::None);
+        assert_eq!(described(&mut client).await, (-1, -1));
+        broker.shutdown().await;
+    }
+}
