@@ -21,4 +21,4 @@ pub use event::{
 pub use owned::log_settings;
 pub use step::{Checkpointing, Completed, Fatal, Shard, StepTimes};
 pub use thread::{OnFatal, ShardHandle, spawn};
-pub use upkeep::{CompactionNeed, UpkeepSettings};
+pub use upkeep::{CompactionNeed, Deletion, Trimming, UpkeepSettings};

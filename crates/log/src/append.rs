@@ -7,8 +7,10 @@
 //! When a write fails, the log takes no more of them: what the failed call wrote is cut off again as well as the disk allows, and
 //! the rest is recovery's. Batches of the same step in an earlier segment may stay; nobody was told that they are stored.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::IoSlice;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use wire::records::{CheckedBatch, EndTransactionMarker};
@@ -135,7 +137,7 @@ impl PartitionLog {
 
     fn write_all(&mut self, mut waiting: &[Waiting]) -> Result<(), LogError> {
         while let Some(first) = waiting.first() {
-            if self.must_roll(first) {
+            if self.must_roll(first) || self.are_indexes_full() {
                 self.roll(first.batch.base_offset, first.appended_at)?;
             }
             let (run, rest) = waiting.split_at(self.fitting(waiting));
@@ -157,6 +159,13 @@ impl PartitionLog {
     fn fitting(&self, waiting: &[Waiting]) -> usize {
         let mut progress = self.progress;
         let mut fitting = 0;
+        // Each batch makes at most one entry, so that so many cannot overfill the indexes.
+        let left = |most: u64, count: u32| most.saturating_sub(count.into()).max(1);
+        let active = self.active();
+        let most = left(self.settings.most_index_entries(), active.index.count()).min(left(
+            self.settings.most_time_index_entries(),
+            active.time_index.count(),
+        ));
         for next in waiting {
             if fitting > 0 && self.is_full(&progress, next) {
                 break;
@@ -166,6 +175,9 @@ impl PartitionLog {
             }
             progress.position += next.batch.size;
             fitting += 1;
+            if fitting as u64 >= most {
+                break;
+            }
         }
         fitting
     }
@@ -192,7 +204,26 @@ impl PartitionLog {
                 .saturating_sub(progress.first_timestamp),
             false => next.appended_at.saturating_sub(self.segment_created_ms),
         };
-        u128::try_from(age).is_ok_and(|age| age > self.settings.segment_age.as_millis())
+        u128::try_from(age).is_ok_and(|age| age > self.segment_age().as_millis())
+    }
+
+    /// How old the active segment may get: `segment.ms` less a part of `segment.jitter.ms` that is another one for each segment.
+    fn segment_age(&self) -> Duration {
+        let age = self.settings.segment_age;
+        let jitter = self.settings.segment_jitter.min(age).as_millis();
+        let Ok(jitter @ 1..) = u64::try_from(jitter) else {
+            return age;
+        };
+        let mut hasher = DefaultHasher::new();
+        (&self.dir, self.active().base_offset).hash(&mut hasher);
+        age - Duration::from_millis(hasher.finish() % jitter)
+    }
+
+    /// Whether the next index entry would be one too many.
+    fn are_indexes_full(&self) -> bool {
+        let active = self.active();
+        u64::from(active.index.count()) >= self.settings.most_index_entries()
+            || u64::from(active.time_index.count()) >= self.settings.most_time_index_entries()
     }
 
     fn write_run(&mut self, run: &[Waiting]) -> Result<(), LogError> {
@@ -230,7 +261,7 @@ impl PartitionLog {
             first => first,
         };
         let age = u128::try_from(now_ms.saturating_sub(first)).unwrap_or(0);
-        let is_aged = self.progress.position > 0 && age > self.settings.segment_age.as_millis();
+        let is_aged = self.progress.position > 0 && age > self.segment_age().as_millis();
         if !is_aged || !self.waiting.is_empty() || self.high_watermark < self.next_offset {
             return Ok(false);
         }
@@ -257,6 +288,11 @@ impl PartitionLog {
             self.sync_names()?;
         }
         let segment = Arc::new(Segment::create(&self.disk, &self.dir, base_offset)?);
+        if self.settings.preallocate {
+            // Room that the disk cannot reserve is looked for when it is needed.
+            let _ = ended.log.set_len(self.progress.position);
+            let _ = segment.log.reserve(self.settings.segment_bytes.0);
+        }
         self.sealed_bytes += ByteCount(self.progress.position);
         self.segments.push(segment);
         self.unsynced_indexes.push(ended);

@@ -148,7 +148,7 @@ impl PartitionLog {
         let Some((rules, found)) = self.settings.compaction.zip(self.dirtiness(now_ms)?) else {
             return Ok(None);
         };
-        let is_free = !self.is_compacting && !self.is_halted;
+        let is_free = !self.is_busy() && !self.is_halted;
         if !is_free || found.is_damaged || found.dirty_bytes == ByteCount::ZERO {
             return Ok(None);
         }

@@ -116,6 +116,11 @@ pub trait DiskFile: Send + Sync + Debug {
         Ok(self.len()? == 0)
     }
 
+    /// Asks the disk to keep room for so many bytes, whatever the length of the file; disks without such a thing do nothing.
+    fn reserve(&self, _length: u64) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Cuts the file, or lengthens it with zeros.
     fn set_len(&self, length: u64) -> io::Result<()>;
 }

@@ -74,6 +74,8 @@ pub struct PartitionLog {
     pub(crate) compacted_end: Offset,
     /// While a compaction is under way no segment is deleted.
     pub(crate) is_compacting: bool,
+    /// As `is_compacting`, while segments are being deleted.
+    pub(crate) is_trimming: bool,
     pub(crate) is_halted: bool,
 }
 
@@ -143,6 +145,7 @@ impl PartitionLog {
                 max: start.progress.max,
             },
             segments: start.segments.as_slice().into(),
+            skips_damage: settings.skips_damage,
             epochs: Arc::new(start.epochs.clone()),
             cursors: Arc::default(),
         };
@@ -177,6 +180,7 @@ impl PartitionLog {
             checkpointed_segment: start.checkpointed_segment,
             compacted_end,
             is_compacting: false,
+            is_trimming: false,
             is_halted: false,
         }
     }
@@ -193,7 +197,9 @@ impl PartitionLog {
 
     /// Takes new settings; they apply from the next append or maintenance on.
     pub fn update_settings(&mut self, settings: LogSettings) {
+        let skips_damage = settings.skips_damage;
         self.settings = settings;
+        self.shared.change(|view| view.skips_damage = skips_damage);
     }
 
     /// The first offset that is kept.

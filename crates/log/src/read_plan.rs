@@ -14,7 +14,7 @@ use crate::offset::{ByteCount, Offset};
 use crate::segment::Segment;
 use crate::transactions::AbortedTransaction;
 use crate::view::{Isolation, PartitionView};
-use crate::walk::find_batch;
+use crate::walk::{find_batch, find_batch_past_damage};
 
 /// A planned read of one partition. Holds what it needs: segments deleted meanwhile stay readable.
 #[derive(Clone, Debug)]
@@ -183,7 +183,10 @@ impl ReadPlan {
         {
             return Ok(Some(place.position).filter(|position| *position < visible));
         }
-        find_batch(segment, self.from, visible, access)
+        match self.view.skips_damage {
+            true => find_batch_past_damage(segment, self.from, visible, access),
+            false => find_batch(segment, self.from, visible, access),
+        }
     }
 
     fn read_batches(

@@ -48,6 +48,8 @@ pub struct LogSettings {
     pub retention_bytes: Option<ByteCount>,
     /// The files of deleted segments stay so long (`file.delete.delay.ms`).
     pub file_delete_delay: Duration,
+    /// Whether readers are led past stretches that recovery found damaged, instead of being refused there (`thalweg.damaged.records`).
+    pub skips_damage: bool,
     /// Keeps the last record of each key; `None` keeps all (`cleanup.policy`).
     pub compaction: Option<CompactionSettings>,
     /// The largest batch that is taken (`max.message.bytes`); checked by the caller, kept here for its view.
@@ -70,6 +72,7 @@ impl Default for LogSettings {
             retention_age: Some(Duration::from_secs(7 * 24 * 3600)),
             retention_bytes: None,
             file_delete_delay: Duration::from_secs(60),
+            skips_damage: false,
             compaction: None,
             max_message_bytes: ByteCount(1_048_588),
             timestamp_type: TimestampType::CreateTime,

@@ -41,6 +41,7 @@ pub struct PartitionView {
     pub size_bytes: ByteCount,
     pub(crate) segments: Arc<[Arc<Segment>]>,
     pub(crate) visible: Visible,
+    pub(crate) skips_damage: bool,
     pub(crate) epochs: Arc<Epochs>,
     pub(crate) cursors: Arc<Cursors>,
 }

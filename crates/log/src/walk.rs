@@ -90,11 +90,34 @@ impl<'a> Walk<'a> {
 }
 
 /// The position of the first batch of a segment whose last offset is at least `offset`; `None` if there is none before `visible`.
+///
+/// # Errors
+/// `Corrupt` when the offset lies in damage.
 pub(crate) fn find_batch(
     segment: &Segment,
     offset: Offset,
     visible: u64,
     access: Access,
+) -> Result<Option<u64>, Stop> {
+    find(segment, offset, visible, access, false)
+}
+
+/// As `find_batch`, but an offset in damage gives the first batch behind it.
+pub(crate) fn find_batch_past_damage(
+    segment: &Segment,
+    offset: Offset,
+    visible: u64,
+    access: Access,
+) -> Result<Option<u64>, Stop> {
+    find(segment, offset, visible, access, true)
+}
+
+fn find(
+    segment: &Segment,
+    offset: Offset,
+    visible: u64,
+    access: Access,
+    skips_damage: bool,
 ) -> Result<Option<u64>, Stop> {
     let start = indexed_position(segment, offset, visible, access)?;
     let mut walk = Walk::new(segment, start, visible, access);
@@ -103,7 +126,7 @@ pub(crate) fn find_batch(
             Step::Batch { position, batch } if batch.last_offset >= offset => {
                 return Ok(Some(position));
             }
-            Step::Damage(damage) if offset < damage.next_offset => {
+            Step::Damage(damage) if offset < damage.next_offset && !skips_damage => {
                 return Err(segment
                     .corrupt_error(
                         damage.start,

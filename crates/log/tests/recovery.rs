@@ -137,6 +137,29 @@ fn damage_between_good_batches_is_kept_reported_and_never_served() {
 }
 
 #[test]
+fn readers_are_led_past_damage_where_the_topic_says_so() {
+    let (disk, shared) = log_of(10, Some(2));
+    let position = 4 * batch_size() as usize;
+    disk.damage(&log_file(0), |bytes| bytes[position + 700] ^= 1);
+    let (mut log, _) = open(&shared, &small_segments());
+    let read = |log: &PartitionLog, from: i64| {
+        let plan = log
+            .view()
+            .plan_read(Offset(from), ByteCount(100_000), Isolation::default());
+        plan.unwrap().execute().map(|read| read[0][..8].to_vec())
+    };
+    assert!(matches!(read(&log, 4), Err(LogError::Corrupt { .. })));
+    log.update_settings(LogSettings {
+        skips_damage: true,
+        ..small_segments()
+    });
+    assert_eq!(read(&log, 4).unwrap(), 5_i64.to_be_bytes());
+    assert_eq!(read(&log, 3).unwrap(), 3_i64.to_be_bytes());
+    log.update_settings(small_segments());
+    assert!(matches!(read(&log, 4), Err(LogError::Corrupt { .. })));
+}
+
+#[test]
 fn damage_to_a_length_is_set_aside_up_to_the_next_good_batch() {
     let (disk, shared) = log_of(10, Some(2));
     let position = 4 * batch_size() as usize;

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use broker::SyncPool;
-use broker::shard::{AppendOutcome, Checkpointing, Event, Reply, Shard, Slot};
+use broker::shard::{AppendOutcome, Checkpointing, Event, Reply, Shard, Slot, Trimming};
 use broker_state::configs::{Durability, TopicSettings};
-use log::{FinishedCheckpoint, LogError, Remains};
+use log::{FinishedCheckpoint, LogError, Remains, Trimmed};
 use wire::records::{CheckedBatch, TimestampType};
 use wire::{ErrorCode, Uuid};
 
@@ -145,7 +145,10 @@ struct World {
     stale: Vec<(usize, Slot)>,
     /// What the background threads have to do.
     jobs: Vec<(usize, Checkpointing)>,
+    trims: Vec<(usize, Trimming)>,
+    deleted_in_step: Vec<usize>,
     finished: Vec<(usize, Slot, FinishedCheckpoint)>,
+    trimmed: Vec<(usize, Slot, Trimmed)>,
     remains: Vec<Remains>,
     sender: Sender<(u64, Answer)>,
     answers: Receiver<(u64, Answer)>,
@@ -171,7 +174,10 @@ impl World {
             places: (0..PLACES).map(place).collect(),
             stale: Vec::new(),
             jobs: Vec::new(),
+            trims: Vec::new(),
+            deleted_in_step: Vec::new(),
             finished: Vec::new(),
+            trimmed: Vec::new(),
             remains: Vec::new(),
             sender,
             answers,
@@ -214,7 +220,13 @@ impl World {
         }
         let (events, expected) = self.plan(shard);
         self.plan_fault();
-        let result = self.shards[shard].step(self.now_ms, events);
+        let mut result = self.shards[shard].step(self.now_ms, events);
+        if let Ok(completed) = &mut result {
+            // Whoever asked for a deletion waits for it.
+            for deletion in completed.deletions.drain(..) {
+                self.remains.extend(deletion.run());
+            }
+        }
         let mut answers = self.take_answers();
         if self.sabotage == Sabotage::LostAnswer && self.dice.one_in(20) {
             answers.pop_first();
@@ -224,6 +236,8 @@ impl World {
                 self.rig.mend();
                 let checkpoints = completed.checkpoints.into_iter();
                 self.jobs.extend(checkpoints.map(|job| (shard, job)));
+                let trims = completed.trims.into_iter();
+                self.trims.extend(trims.map(|job| (shard, job)));
                 self.remains.extend(completed.remains);
                 let has_failed = self.check_all(expected, answers, true);
                 self.observe();
@@ -281,6 +295,9 @@ impl World {
     /// The background thread runs a checkpoint or removes files; events that come of it wait for the next step.
     fn work_in_background(&mut self) {
         self.plan_fault();
+        if !self.trims.is_empty() && self.dice.one_in(2) {
+            return self.trim_in_background();
+        }
         if self.jobs.is_empty() || self.dice.one_in(4) {
             for remains in std::mem::take(&mut self.remains) {
                 // What cannot be removed now is removed at the next start.
@@ -300,6 +317,23 @@ impl World {
                 self.reached.checkpoints += 1;
                 self.finished.push((shard, partition, finished));
             }
+            Err(_) if partition.is_closed() => {}
+            Err(_) => {
+                self.reached.failed_steps += 1;
+                self.crash();
+            }
+        }
+    }
+
+    /// The background thread deletes segments.
+    fn trim_in_background(&mut self) {
+        let (shard, Trimming { partition, job }) = self.trims.remove(0);
+        let outcome = job.run();
+        self.rig.mend();
+        let error = outcome.as_ref().err();
+        story::tell(format!("segments of {partition:?} are deleted: {error:?}"));
+        match outcome {
+            Ok(trimmed) => self.trimmed.push((shard, partition, trimmed)),
             Err(_) if partition.is_closed() => {}
             Err(_) => {
                 self.reached.failed_steps += 1;

@@ -69,8 +69,11 @@ pub struct TopicSettings {
     pub min_cleanable_dirty_ratio: f64,
     pub preallocate: bool,
     pub compression_levels: CompressionLevels,
+    /// Consumers are led past damaged records.
+    pub skips_damage: bool,
     /// `flush.ms` as it is set; `durability` has what it means.
     pub flush_ms: i64,
+    pub flush_messages: i64,
 }
 
 /// The level of each codec that has one, kept while another codec is in use.
@@ -112,7 +115,9 @@ impl Default for TopicSettings {
                 lz4: 9,
                 zstd: 3,
             },
+            skips_damage: false,
             flush_ms: i64::MAX,
+            flush_messages: i64::MAX,
         }
     }
 }
@@ -145,6 +150,7 @@ impl TopicSettings {
             "compression.type" => self.compression = self.compression_named(&value),
             "delete.retention.ms" => self.delete_retention_ms = number(),
             "file.delete.delay.ms" => self.file_delete_delay_ms = number(),
+            "flush.messages" => self.flush_messages = number(),
             "flush.ms" => self.set_flush_ms(number()),
             "index.interval.bytes" => self.index_interval_bytes = size(),
             "max.compaction.lag.ms" => self.max_compaction_lag_ms = number(),
@@ -164,6 +170,7 @@ impl TopicSettings {
             "segment.index.bytes" => self.segment_index_bytes = size(),
             "segment.jitter.ms" => self.segment_jitter_ms = number(),
             "segment.ms" => self.segment_ms = number(),
+            "thalweg.damaged.records" => self.skips_damage = value == "skip",
             "thalweg.durability" => self.durability = self.durability_named(&value),
             // Kept and shown, and nothing here acts on them.
             _ => {}

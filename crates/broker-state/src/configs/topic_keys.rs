@@ -77,6 +77,7 @@ pub(super) const CLEANUP_POLICIES: &[&str] = &["compact", "delete"];
 pub(super) const COMPRESSION_TYPES: &[&str] =
     &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 pub(super) const TIMESTAMP_TYPES: &[&str] = &["CreateTime", "LogAppendTime"];
+pub(super) const DAMAGE: &[&str] = &["refuse", "skip"];
 pub(super) const DURABILITIES: &[&str] = &["sync", "interval", "os"];
 
 use ConfigType::{Boolean, Double, Int, List, Long, String};
@@ -100,7 +101,7 @@ pub static TOPIC_KEYS: &[TopicKey] = &[
     topic("file.delete.delay.ms", Long, "60000", AtLeast(0), &[same("log.segment.delete.delay.ms")],
         "How long the files of deleted or compacted segments stay on the disk; readers that have them open can finish in any case."),
     topic("flush.messages", Long, LONG_MAX, AtLeast(1), &[same("log.flush.interval.messages")],
-        "Kafka's sync after this many records; here thalweg.durability decides when records are synced."),
+        "Syncs once so many records wait for it when thalweg.durability is 'interval', looked at four times a second; with 'sync' none waits, with 'os' nothing is synced for it."),
     topic("flush.ms", Long, LONG_MAX, AtLeast(0), &[same("log.flush.interval.ms"), same("log.flush.scheduler.interval.ms")],
         "The longest time between two syncs when thalweg.durability is 'interval'; unset means one second."),
     topic("follower.replication.throttled.replicas", List, "", ThrottledReplicas, &[],
@@ -130,7 +131,7 @@ pub static TOPIC_KEYS: &[TopicKey] = &[
     topic("min.insync.replicas", Int, "1", AtLeast(1), &[same("min.insync.replicas")],
         "How many replicas must have a record before acks=all is answered; above 1 such a produce fails on one broker."),
     topic("preallocate", Boolean, "false", Anything, &[same("log.preallocate")],
-        "Whether a new segment's file gets its full size at once. This version lets it grow."),
+        "Whether the disk reserves the full size of a new segment at once; the file grows as it is written."),
     topic("remote.log.copy.disable", Boolean, "false", Anything, &[],
         "Makes tiered data read-only; tiered storage is not offered."),
     topic("remote.log.delete.on.disable", Boolean, "false", Anything, &[],
@@ -147,9 +148,11 @@ pub static TOPIC_KEYS: &[TopicKey] = &[
     topic("segment.index.bytes", Int, "10485760", AtLeast(4), &[same("log.index.size.max.bytes")],
         "The largest size of a segment's offset index."),
     topic("segment.jitter.ms", Long, "0", AtLeast(0), &[same("log.roll.jitter.ms"), hours("log.roll.jitter.hours")],
-        "The most that is taken at random from segment.ms, so that not all segments are begun at one time. This version takes nothing."),
+        "The most that is taken at random from segment.ms, so that not all segments are begun at one time."),
     topic("segment.ms", Long, "604800000", AtLeast(1), &[same("log.roll.ms"), hours("log.roll.hours")],
         "The age at which a new segment is begun even if the present one is not full, so that retention can take it."),
+    topic("thalweg.damaged.records", String, "refuse", OneOf(DAMAGE), &[],
+        "What a consumer gets that comes to records which the disk has damaged: 'refuse' answers CORRUPT_MESSAGE until it seeks past them, as Kafka does; 'skip' goes on with the next good record, and the broker's log tells which offsets are gone."),
     topic("thalweg.durability", String, "sync", OneOf(DURABILITIES), &[same("thalweg.durability")],
         "When an acknowledged record is safe from a power cut: 'sync' before it is acknowledged or seen, 'interval' within flush.ms, 'os' when the operating system writes it."),
     topic("unclean.leader.election.enable", Boolean, "false", Anything, &[same("unclean.leader.election.enable")],

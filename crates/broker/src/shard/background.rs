@@ -1,4 +1,4 @@
-//! What nobody waits for: checkpoints, and the removal of files. One thread of each shard does it, started when it is first needed.
+//! What no producer and no consumer waits for: checkpoints, and deleting. One thread of each shard does it, started when it is first needed.
 //! Compactions are handed on to the broker's compactor.
 
 use std::collections::VecDeque;
@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use log::Remains;
+use log::{LogError, Remains};
 use parking_lot::{Condvar, Mutex};
 
-use super::event::Event;
+use super::event::{Event, Slot};
 use super::step::{Checkpointing, Completed, Fatal};
 use super::thread::ShardHandle;
+use super::upkeep::{Deletion, Trimming};
 use crate::clock::Clock;
 use crate::compactor::Compactor;
 use crate::keeper::Keeper;
@@ -37,17 +38,23 @@ struct BackgroundQueue {
     filled: Condvar,
 }
 
-/// Bounded by the number of partitions: each has at most one checkpoint under way.
+/// Bounded by the number of partitions: each has at most one job of a kind under way.
 #[derive(Default)]
 struct State {
-    jobs: VecDeque<Checkpointing>,
+    jobs: VecDeque<Job>,
     /// With the time from which each may be removed.
     remains: VecDeque<(i64, Remains)>,
     is_closed: bool,
 }
 
-enum Work {
+enum Job {
     Checkpoint(Checkpointing),
+    Trim(Trimming),
+    Delete(Deletion),
+}
+
+enum Work {
+    Do(Job),
     Remove(Remains),
 }
 
@@ -73,32 +80,47 @@ impl Background {
         if let Some((compactor, job)) = self.compactor.as_ref().zip(completed.compaction) {
             compactor.submit(job, self.handle.clone());
         }
-        if completed.checkpoints.is_empty() && completed.remains.is_empty() {
+        let checkpoints = completed.checkpoints.into_iter().map(Job::Checkpoint);
+        let trims = completed.trims.into_iter().map(Job::Trim);
+        let deletions = completed.deletions.into_iter().map(Job::Delete);
+        let jobs: Vec<Job> = checkpoints.chain(trims).chain(deletions).collect();
+        if jobs.is_empty() && completed.remains.is_empty() {
             return;
         }
-        let now_ms = self.clock.now_ms();
-        let mut state = self.queue.state.lock();
-        state.jobs.extend(completed.checkpoints);
-        for remains in completed.remains {
-            let delay = i64::try_from(remains.delay().as_millis()).unwrap_or(i64::MAX);
-            state
-                .remains
-                .push_back((now_ms.saturating_add(delay), remains));
-        }
-        drop(state);
+        self.add(jobs, completed.remains);
         self.queue.filled.notify_one();
         if self.thread.is_none() {
-            let (queue, handle) = (Arc::clone(&self.queue), self.handle.clone());
-            let (keeper, clock) = (self.keeper.clone(), self.clock.clone());
-            let run = move || {
-                while let Some(work) = queue.next(&clock) {
-                    if let Some(fatal) = do_work(work, &handle) {
-                        return keeper.fail(fatal);
-                    }
-                }
-            };
-            self.thread = Some(self.keeper.spawn("background", run));
+            self.thread = Some(self.spawn());
         }
+    }
+
+    fn add(&self, jobs: Vec<Job>, remains: Vec<Remains>) {
+        self.queue.state.lock().jobs.extend(jobs);
+        self.queue.delay(remains, &self.clock);
+    }
+
+    fn spawn(&self) -> JoinHandle<()> {
+        let (queue, handle) = (Arc::clone(&self.queue), self.handle.clone());
+        let (keeper, clock) = (self.keeper.clone(), self.clock.clone());
+        let run = move || {
+            while let Some(work) = queue.next(&clock) {
+                match work {
+                    Work::Do(Job::Delete(deletion)) => queue.delay(deletion.run(), &clock),
+                    Work::Do(Job::Checkpoint(checkpointing)) => {
+                        if let Some(fatal) = checkpoint(checkpointing, &handle) {
+                            return keeper.fail(fatal);
+                        }
+                    }
+                    Work::Do(Job::Trim(trimming)) => {
+                        if let Some(fatal) = trim(trimming, &handle) {
+                            return keeper.fail(fatal);
+                        }
+                    }
+                    Work::Remove(remains) => remove(remains),
+                }
+            }
+        };
+        self.keeper.spawn("background", run)
     }
 }
 
@@ -115,12 +137,23 @@ impl Drop for Background {
 }
 
 impl BackgroundQueue {
-    /// The next thing to do: checkpoints first, then files that are due. None once the shard has ended and no checkpoint waits.
+    /// Has files removed once they have stayed for as long as they should.
+    fn delay(&self, remains: Vec<Remains>, clock: &Clock) {
+        let now_ms = clock.now_ms();
+        let mut state = self.state.lock();
+        for remains in remains {
+            let delay = i64::try_from(remains.delay().as_millis()).unwrap_or(i64::MAX);
+            let due = now_ms.saturating_add(delay);
+            state.remains.push_back((due, remains));
+        }
+    }
+
+    /// The next thing to do: jobs first, then files that are due. None once the shard has ended and no job waits.
     fn next(&self, clock: &Clock) -> Option<Work> {
         let mut state = self.state.lock();
         loop {
             if let Some(job) = state.jobs.pop_front() {
-                return Some(Work::Checkpoint(job));
+                return Some(Work::Do(job));
             }
             if state.is_closed {
                 return None;
@@ -139,29 +172,45 @@ impl BackgroundQueue {
     }
 }
 
-/// Does one thing; gives the failure that ends the broker.
-fn do_work(work: Work, handle: &ShardHandle) -> Option<Fatal> {
-    match work {
-        Work::Checkpoint(Checkpointing { partition, job }) => match job.run() {
-            Ok(finished) => {
-                handle.send(Event::Checkpointed {
-                    partition,
-                    finished,
-                });
-                None
-            }
-            // A deleted partition has no files to sync.
-            Err(_) if partition.is_closed() => None,
-            Err(source) => Some(Fatal::Write {
-                partition: format!("{partition:?}"),
-                source,
-            }),
-        },
-        Work::Remove(remains) => {
-            if let Err(error) = remains.purge() {
-                tracing::warn!(%error, "a deleted file is still there; the next start removes it");
-            }
+/// Writes a checkpoint; gives the failure that ends the broker.
+fn checkpoint(
+    Checkpointing { partition, job }: Checkpointing,
+    handle: &ShardHandle,
+) -> Option<Fatal> {
+    match job.run() {
+        Ok(finished) => {
+            handle.send(Event::Checkpointed {
+                partition,
+                finished,
+            });
             None
         }
+        Err(source) => failed(&partition, source),
+    }
+}
+
+/// Deletes segments; gives the failure that ends the broker.
+fn trim(Trimming { partition, job }: Trimming, handle: &ShardHandle) -> Option<Fatal> {
+    match job.run() {
+        Ok(trimmed) => {
+            handle.send(Event::Trimmed { partition, trimmed });
+            None
+        }
+        Err(source) => failed(&partition, source),
+    }
+}
+
+fn failed(partition: &Slot, source: LogError) -> Option<Fatal> {
+    let failure = || Fatal::Write {
+        partition: format!("{partition:?}"),
+        source,
+    };
+    // A deleted partition has no files any more.
+    (!partition.is_closed()).then(failure)
+}
+
+fn remove(remains: Remains) {
+    if let Err(error) = remains.purge() {
+        tracing::warn!(%error, "a deleted file is still there; the next start removes it");
     }
 }

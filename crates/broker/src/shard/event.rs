@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use broker_state::configs::TopicSettings;
 use broker_state::producers::ProducerState;
-use log::{FinishedCheckpoint, FinishedCompaction, Offset, SwappedSegments};
+use log::{FinishedCheckpoint, FinishedCompaction, Offset, SwappedSegments, Trimmed};
 use wire::records::CheckedBatch;
 use wire::{ErrorCode, Uuid};
 
@@ -121,6 +121,8 @@ pub enum Event {
         partition: Slot,
         swapped: SwappedSegments,
     },
+    /// Segments that retention has deleted.
+    Trimmed { partition: Slot, trimmed: Trimmed },
     /// A compaction has ended.
     Compacted {
         partition: Slot,

@@ -41,6 +41,10 @@ pub struct OwnedPartition {
     changed_transactions: Vec<i64>,
     /// Set while a checkpoint of this partition is being written in the background.
     pub is_checkpointing: bool,
+    /// Set when something waits for the next checkpoint.
+    pub is_checkpoint_urgent: bool,
+    /// Records that were appended since the last checkpoint was begun.
+    pub unsynced_records: i64,
     /// Set when a compaction has met what cannot be compacted.
     pub is_uncleanable: bool,
     pub checkpoint_at_ms: i64,
@@ -110,6 +114,8 @@ impl OwnedPartition {
             has_marker: false,
             changed_transactions: Vec::new(),
             is_checkpointing: false,
+            is_checkpoint_urgent: false,
+            unsynced_records: 0,
             is_uncleanable: false,
             checkpoint_at_ms: now_ms,
             retention_at_ms: now_ms + FIRST_RETENTION_AFTER_MS,
@@ -151,6 +157,7 @@ impl OwnedPartition {
             self.changed_transactions.push(header.producer_id);
         }
         self.first_unsynced_at_ms.get_or_insert(now_ms);
+        self.unsynced_records += i64::from(header.record_count);
         self.is_touched = true;
         self.outcome(base_offset, append_time)
     }
@@ -232,11 +239,15 @@ impl OwnedPartition {
         if bytes == 0 || self.is_checkpointing {
             return false;
         }
+        if self.is_checkpoint_urgent {
+            return true;
+        }
         let age = now_ms - self.checkpoint_at_ms;
         match self.settings.durability {
             Durability::Sync => bytes >= CHECKPOINT_AFTER_BYTES || age >= CHECKPOINT_AFTER_MS,
             Durability::Interval { flush_ms } => {
                 bytes >= CHECKPOINT_AFTER_BYTES
+                    || self.unsynced_records >= self.settings.flush_messages
                     || self
                         .first_unsynced_at_ms
                         .is_some_and(|since| now_ms - since >= flush_ms)
@@ -279,6 +290,8 @@ impl OwnedPartition {
     /// When the indexes cannot be written.
     pub fn begin_checkpoint(&mut self, now_ms: i64) -> Result<CheckpointJob, LogError> {
         self.is_checkpointing = true;
+        self.is_checkpoint_urgent = false;
+        self.unsynced_records = 0;
         self.first_unsynced_at_ms = None;
         self.checkpoint_at_ms = now_ms;
         self.log.begin_checkpoint(self.producers.snapshot())
@@ -308,6 +321,7 @@ pub fn log_settings(settings: &TopicSettings) -> LogSettings {
             .retention_bytes
             .filter(|_| settings.deletes_by_retention)
             .map(ByteCount),
+        skips_damage: settings.skips_damage,
         compaction: settings.is_compacted.then(|| CompactionSettings {
             min_dirty_ratio: settings.min_cleanable_dirty_ratio,
             min_lag: millis(settings.min_compaction_lag_ms),

@@ -15,7 +15,7 @@ use super::event::{
     AppendItem, AppendOutcome, Event, Marker, MarkerOutcome, OpenRequest, Reply, Slot,
 };
 use super::owned::OwnedPartition;
-use super::upkeep::{CompactionNeed, CompactionTurn, UpkeepSettings};
+use super::upkeep::{CompactionNeed, CompactionTurn, Deletion, Trimming, UpkeepSettings};
 use crate::compactor::Compacting;
 use crate::partition::Owner;
 use crate::sync_pool::SyncPool;
@@ -56,6 +56,10 @@ pub struct Checkpointing {
 #[derive(Default)]
 pub struct Completed {
     pub checkpoints: Vec<Checkpointing>,
+    /// Segments to be deleted; their end comes back as `Event::Trimmed`.
+    pub trims: Vec<Trimming>,
+    /// Partitions to be deleted; whoever asked is answered when that is done.
+    pub deletions: Vec<Deletion>,
     /// To be done by the compactor; its end comes back as `Event::Compacted`.
     pub compaction: Option<Compacting>,
     pub compaction_need: Option<CompactionNeed>,
@@ -79,7 +83,7 @@ pub struct Shard {
     disk: Arc<dyn Disk>,
     syncs: Arc<SyncPool>,
     pub(super) partitions: Vec<Option<OwnedPartition>>,
-    free: Vec<usize>,
+    pub(super) free: Vec<usize>,
     next_checkpoint: usize,
     touched: Vec<usize>,
     replies: Vec<WaitingReply>,
@@ -296,8 +300,8 @@ impl Shard {
             }
             Event::Open { requests, reply } => reply.deliver(self.open(now_ms, requests)),
             Event::Delete { partitions, reply } => {
-                completed.remains.extend(self.delete(&partitions));
-                reply.deliver(());
+                let deletion = self.delete(&partitions, reply);
+                completed.deletions.push(deletion);
             }
             Event::Configure {
                 partitions,
@@ -327,6 +331,7 @@ impl Shard {
                 }
             }
             Event::Swapped { partition, swapped } => self.swapped(&partition, swapped, completed),
+            Event::Trimmed { partition, trimmed } => self.trimmed(&partition, trimmed, completed),
             Event::Compacted { partition, outcome } => self.compacted(&partition, outcome)?,
             Event::Upkeep(upkeep) => self.set_upkeep(upkeep),
             Event::Tick => self.tick(now_ms, completed)?,
@@ -364,26 +369,6 @@ impl Shard {
             self.partitions.push(None);
             self.partitions.len() - 1
         })
-    }
-
-    fn delete(&mut self, partitions: &[Slot]) -> Vec<Remains> {
-        let mut remains = Vec::new();
-        for partition in partitions {
-            let Some(slot) = self.slot_of(partition) else {
-                continue;
-            };
-            let owned = self.partitions[slot].take().expect("slot_of found it");
-            partition.close();
-            self.free.push(slot);
-            match owned.log.delete() {
-                Ok(found) => remains.push(found),
-                // The topic is gone from the metadata: what is left is removed at the next start.
-                Err(error) => {
-                    tracing::warn!(partition = ?partition, %error, "a deleted partition's files are still there")
-                }
-            }
-        }
-        remains
     }
 
     /// A topic that becomes `sync` is synced at once: its readers have seen, and a batch sent again is acknowledged for,
@@ -448,20 +433,7 @@ impl Shard {
     }
 
     fn tick(&mut self, now_ms: i64, completed: &mut Completed) -> Result<(), Fatal> {
-        for owned in self.partitions.iter_mut().flatten() {
-            if now_ms >= owned.retention_at_ms {
-                owned.retention_at_ms = now_ms.saturating_add(self.upkeep.retention_interval_ms);
-                owned.producers.expire(Millis(now_ms));
-                let covered = owned.cover(owned.log.retention_point(now_ms));
-                let deleted = covered.and_then(|()| owned.log.apply_retention(now_ms));
-                let deleted = deleted.map_err(|source| write_failed(&owned.shared, source))?;
-                if !deleted.is_empty() {
-                    tracing::info!(partition = ?owned.shared, segments = deleted.len(), "retention deleted segments");
-                    let remains = deleted.into_iter().map(|segment| segment.remains);
-                    completed.remains.extend(remains);
-                }
-            }
-        }
+        self.begin_retention(now_ms, completed)?;
         self.begin_compaction(now_ms, completed)?;
         self.begin_checkpoints(now_ms, completed)
     }

@@ -5,12 +5,19 @@ use std::sync::Arc;
 
 use broker_state::configs::BrokerConfig;
 use broker_state::producers::{self, Producers};
-use log::{FinishedCompaction, LogError, Offset, ProducerEnd, ProducerEnds, SwappedSegments};
+use broker_state::step::Millis;
+use log::{
+    FinishedCompaction, LogError, Offset, PartitionLog, ProducerEnd, ProducerEnds, Remains,
+    SwappedSegments, TrimJob, Trimmed, delete_logs,
+};
 
-use super::event::Slot;
+use super::event::{Reply, Slot};
 use super::owned::OwnedPartition;
 use super::step::{Completed, Fatal, Shard, write_failed};
 use crate::compactor::{Compacting, can_be_repeated};
+
+/// How soon retention comes back to a partition that needs a checkpoint first.
+const RETENTION_AGAIN_AFTER_MS: i64 = 1_000;
 
 /// The broker's settings for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +68,96 @@ pub struct CompactionNeed {
     pub uncleanable: usize,
 }
 
+/// Segments of a partition that are to be deleted.
+pub struct Trimming {
+    pub partition: Slot,
+    pub job: TrimJob,
+}
+
+/// Partitions that are to be deleted, and who waits for it.
+pub struct Deletion {
+    logs: Vec<PartitionLog>,
+    reply: Reply<()>,
+}
+
+impl Deletion {
+    /// Renames the directories and answers; gives what is to be removed.
+    pub fn run(self) -> Vec<Remains> {
+        let (remains, failures) = delete_logs(self.logs);
+        for error in failures {
+            // The topic is gone from the metadata.
+            tracing::warn!(%error, "a deleted partition's files are still there");
+        }
+        self.reply.deliver(());
+        remains
+    }
+}
+
 impl Shard {
+    /// Takes partitions away from everybody; the rest is done by the deletion.
+    pub(super) fn delete(&mut self, partitions: &[Slot], reply: Reply<()>) -> Deletion {
+        let mut logs = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            let Some(slot) = self.slot_of(partition) else {
+                continue;
+            };
+            let owned = self.partitions[slot].take().expect("slot_of found it");
+            partition.close();
+            self.free.push(slot);
+            logs.push(owned.log);
+        }
+        Deletion { logs, reply }
+    }
+
+    /// Begins to delete what retention lets go of the partitions whose turn it is.
+    pub(super) fn begin_retention(
+        &mut self,
+        now_ms: i64,
+        completed: &mut Completed,
+    ) -> Result<(), Fatal> {
+        for owned in self.partitions.iter_mut().flatten() {
+            if now_ms < owned.retention_at_ms {
+                continue;
+            }
+            owned.retention_at_ms = now_ms.saturating_add(self.upkeep.retention_interval_ms);
+            owned.producers.expire(Millis(now_ms));
+            if owned
+                .log
+                .outruns_checkpoint(owned.log.retention_point(now_ms))
+            {
+                // Producers whose batches go must be in a checkpoint: that one first.
+                owned.is_checkpoint_urgent = true;
+                owned.retention_at_ms = now_ms.saturating_add(RETENTION_AGAIN_AFTER_MS);
+                continue;
+            }
+            let begun = owned.log.begin_retention(now_ms);
+            if let Some(job) = begun.map_err(|source| write_failed(&owned.shared, source))? {
+                let partition = Arc::clone(&owned.shared);
+                completed.trims.push(Trimming { partition, job });
+            }
+        }
+        Ok(())
+    }
+
+    /// Segments are gone.
+    pub(super) fn trimmed(
+        &mut self,
+        partition: &Slot,
+        trimmed: Trimmed,
+        completed: &mut Completed,
+    ) {
+        if let Some(slot) = self.slot_of(partition) {
+            let deleted = self.owned(slot).log.finish_trim(trimmed);
+            tracing::info!(
+                ?partition,
+                segments = deleted.len(),
+                "retention deleted segments"
+            );
+            let remains = deleted.into_iter().map(|segment| segment.remains);
+            completed.remains.extend(remains);
+        }
+    }
+
     /// Takes other settings, and looks at the partitions anew.
     pub fn set_upkeep(&mut self, upkeep: UpkeepSettings) {
         self.upkeep = upkeep;

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::buffer::spare_capacity;
+#[cfg(target_os = "linux")]
+use rustix::fs::FallocateFlags;
 
 use super::{DirEntry, Disk, DiskFile};
 
@@ -162,6 +164,11 @@ impl DiskFile for OsFile {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn reserve(&self, length: u64) -> io::Result<()> {
+        retry(|| rustix::fs::fallocate(&self.0, FallocateFlags::KEEP_SIZE, 0, length))
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {

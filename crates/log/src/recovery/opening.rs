@@ -435,8 +435,12 @@ impl Opening {
                 .map_or(Offset::ZERO, |lost| lost.expected_end);
             self.next_offset = self.next_offset.max(log_start).max(lost_end);
             self.progress = Progress::START;
-            self.segments
-                .push(Segment::create(&self.disk, &self.dir, self.next_offset)?);
+            let segment = Segment::create(&self.disk, &self.dir, self.next_offset)?;
+            if self.settings.preallocate {
+                // Room that the disk cannot reserve is looked for when it is needed.
+                let _ = segment.log.reserve(self.settings.segment_bytes.0);
+            }
+            self.segments.push(segment);
         }
         Ok(())
     }

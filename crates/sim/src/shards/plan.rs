@@ -105,6 +105,7 @@ impl World {
     /// Some events for one shard.
     pub(super) fn plan(&mut self, shard: usize) -> (Vec<Event>, Vec<(u64, Expected)>) {
         let mut planned = Vec::new();
+        self.deleted_in_step.clear();
         for _ in 0..1 + self.dice.below(8) {
             let event = match self.dice.below(60) {
                 0..42 => self.plan_append(shard),
@@ -349,6 +350,7 @@ impl World {
     fn plan_delete(&mut self, shard: usize) -> Option<(Event, Expected)> {
         let number = self.any_open(shard)?;
         let slot = self.places[number].live.take()?.slot?;
+        self.deleted_in_step.push(number);
         self.stale.push((shard, slot.clone()));
         let reply = self.reply(self.next_number, |()| Answer::Deleted);
         let partitions = vec![slot.clone()];
@@ -361,7 +363,9 @@ impl World {
     fn plan_create(&mut self, shard: usize) -> Option<(Event, Expected)> {
         let is_free = |number: &usize| {
             let place = &self.places[*number];
-            place.shard == shard && place.live.is_none()
+            // Whoever deletes a partition waits for the answer before the name is given again.
+            let is_given_up = !self.deleted_in_step.contains(number);
+            place.shard == shard && place.live.is_none() && is_given_up
         };
         let number = (0..self.places.len()).find(is_free)?;
         self.create(number);
@@ -386,7 +390,14 @@ impl World {
         });
     }
 
+    /// What came of a job in the background.
     fn plan_checkpointed(&mut self, shard: usize) -> Option<(Event, Expected)> {
+        let trimmed = self.trimmed.iter().position(|(of, _, _)| *of == shard);
+        if let Some(at) = trimmed {
+            let (_, partition, trimmed) = self.trimmed.remove(at);
+            let event = Event::Trimmed { partition, trimmed };
+            return Some((event, Expected::Nothing));
+        }
         let of_shard = |(of, _, _): &(usize, Slot, _)| *of == shard;
         let at = self.finished.iter().position(of_shard)?;
         let (_, partition, finished) = self.finished.remove(at);
@@ -553,6 +564,7 @@ fn name_of(event: &Event) -> &'static str {
         Event::DeleteRecords { .. } => "delete records",
         Event::DescribeProducers { .. } => "describe producers",
         Event::Checkpointed { .. } => "checkpointed",
+        Event::Trimmed { .. } => "trimmed",
         Event::Swapped { .. } => "swapped",
         Event::Compacted { .. } => "compacted",
         Event::Upkeep(_) => "upkeep",

@@ -36,6 +36,8 @@ impl World {
         self.rig.stop_at(1);
         self.shards.clear();
         self.jobs.clear();
+        self.trims.clear();
+        self.trimmed.clear();
         self.finished.clear();
         self.stale.clear();
         self.rig.mend();

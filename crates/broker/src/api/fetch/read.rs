@@ -68,7 +68,15 @@ pub async fn read_all(core: &Core, wanted: &[Wanted], bounds: &Bounds) -> ReadAl
     let mut reads = Vec::with_capacity(planned.len());
     for (planned, wanted) in planned.into_iter().zip(wanted) {
         let limit = u64::try_from(wanted.max_bytes).unwrap_or(0);
-        reads.push(execute(core, planned, limit, bounds.isolation, &mut budget).await);
+        let mut read = execute(core, planned, limit, bounds.isolation, &mut budget).await;
+        let is_gone = |partition: &Arc<Partition>| partition.is_closed();
+        if read.error == ErrorCode::KafkaStorageError
+            && wanted.partition.as_ref().is_ok_and(is_gone)
+        {
+            // Deleted while it was read: its files have other names by now.
+            read.error = ErrorCode::UnknownTopicOrPartition;
+        }
+        reads.push(read);
     }
     ReadAll {
         reads,
