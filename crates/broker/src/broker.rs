@@ -18,7 +18,7 @@ use wire::ApiKey;
 use crate::api;
 use crate::cluster::Topic;
 use crate::coordinator::GroupOverview;
-use crate::core::Core;
+use crate::core::{Core, advertised_address};
 use crate::data::Data;
 use crate::entropy;
 use crate::error::StartError;
@@ -28,7 +28,7 @@ use crate::metrics::{GroupLag, Metrics, SERIES_CAP, TopicSize};
 use crate::owners::{Around, Owners};
 use crate::partition::Partition;
 use crate::pushed_metrics::PushedMetrics;
-use crate::settings::BrokerSettings;
+use crate::settings::{Advertised, BrokerSettings, NODE_ID};
 use crate::shard::{Event, Fatal, OnFatal, Reply};
 use crate::throttle::Throttling;
 
@@ -125,7 +125,8 @@ impl Broker {
         })?;
         let cluster_id = data.cluster_id(entropy)?;
         data.remove_leftovers();
-        let config = static_config(&broker_config)?;
+        let facts = facts(&data, &listeners, advertised.as_ref());
+        let config = static_config(broker_config.into_iter().chain(facts))?;
         let share_sessions = config.integer("group.share.max.share.sessions");
         let share_sessions = usize::try_from(share_sessions).unwrap_or(usize::MAX);
 
@@ -384,10 +385,57 @@ fn bind_all(listen: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
     Ok(listeners)
 }
 
-fn static_config(entries: &BTreeMap<String, String>) -> Result<BrokerConfig, StartError> {
+fn static_config(
+    entries: impl IntoIterator<Item = (String, String)>,
+) -> Result<BrokerConfig, StartError> {
     BrokerConfig::from_static(entries).map_err(|error| StartError::Config {
         reason: error.to_string(),
     })
+}
+
+/// What is true of this broker, under Kafka's keys; it counts over what the configuration says.
+fn facts(
+    data: &Data,
+    listeners: &[TcpListener],
+    advertised: Option<&Advertised>,
+) -> Vec<(String, String)> {
+    let addresses: Vec<SocketAddr> = listeners
+        .iter()
+        .filter_map(|listener| listener.local_addr().ok())
+        .collect();
+    let listen: Vec<String> = addresses
+        .iter()
+        .map(|address| format!("PLAINTEXT://{address}"))
+        .collect();
+    let mut facts = vec![
+        ("node.id", NODE_ID.to_string()),
+        ("broker.id", NODE_ID.to_string()),
+        ("log.dirs", data.name()),
+        ("listeners", listen.join(",")),
+        (
+            "group.coordinator.rebalance.protocols",
+            protocols().join(","),
+        ),
+    ];
+    if let Some(&first) = addresses.first() {
+        let (host, port) = advertised_address(advertised, first);
+        facts.push(("advertised.listeners", format!("PLAINTEXT://{host}:{port}")));
+    }
+    let fact = |(key, value): (&str, String)| (key.to_owned(), value);
+    facts.into_iter().map(fact).collect()
+}
+
+/// The group protocols that are served.
+fn protocols() -> Vec<&'static str> {
+    let served: Vec<ApiKey> = api::served().iter().map(|api| api.key).collect();
+    let by_key = [
+        ("classic", ApiKey::JoinGroup),
+        ("consumer", ApiKey::ConsumerGroupHeartbeat),
+        ("share", ApiKey::ShareGroupHeartbeat),
+        ("streams", ApiKey::StreamsGroupHeartbeat),
+    ];
+    let served = by_key.into_iter().filter(|(_, key)| served.contains(key));
+    served.map(|(name, _)| name).collect()
 }
 
 fn shard_count(wanted: usize) -> usize {

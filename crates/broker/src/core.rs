@@ -129,12 +129,16 @@ impl Core {
 
     /// The host and port that a client which reached us at `local` shall come back to.
     pub fn address_for(&self, local: SocketAddr) -> (String, u16) {
-        let advertised = self.advertised.as_ref();
-        let host = advertised.and_then(|a| a.host.clone());
-        let port = advertised.and_then(|a| a.port);
-        (
-            host.unwrap_or_else(|| local.ip().to_canonical().to_string()),
-            port.unwrap_or(local.port()),
-        )
+        advertised_address(self.advertised.as_ref(), local)
     }
+}
+
+/// The host and port that a client which reached us at `local` shall come back to.
+pub fn advertised_address(advertised: Option<&Advertised>, local: SocketAddr) -> (String, u16) {
+    let host = advertised.and_then(|a| a.host.clone());
+    let port = advertised.and_then(|a| a.port);
+    (
+        host.unwrap_or_else(|| local.ip().to_canonical().to_string()),
+        port.unwrap_or(local.port()),
+    )
 }

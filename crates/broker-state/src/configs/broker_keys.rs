@@ -1,4 +1,4 @@
-//! The broker configuration keys, sorted by name: those that mean something here and those that tools ask for.
+//! The broker configuration keys: Kafka's, whether they mean something here or not, and our own.
 //!
 //! Source: names, types, ranges, defaults and the way of update as Kafka 4.3.1 answers them; the sentences are ours.
 //! Different here: internal topics have one replica by default, so that one broker needs no configuration; keys
@@ -12,10 +12,20 @@ use super::topic_keys::{
 };
 use crate::configs::ConfigError;
 
+mod cluster;
 mod groups;
+mod remote;
+mod security;
 
 static BROKER_KEYS: LazyLock<Vec<ConfigKey>> = LazyLock::new(|| {
-    let mut keys = [KEYS, groups::KEYS].concat();
+    let mut keys = [
+        KEYS,
+        cluster::KEYS,
+        groups::KEYS,
+        remote::KEYS,
+        security::KEYS,
+    ]
+    .concat();
     keys.sort_unstable_by_key(|key| key.name);
     keys
 });

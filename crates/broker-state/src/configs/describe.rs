@@ -86,9 +86,13 @@ fn topic_entry(
             source: ConfigSource::DynamicTopic,
         });
     }
+    // Of several broker keys Kafka shows only the first one's default.
+    let first = topic_key.synonyms.first();
+    let is_shown = |source, synonym| source != ConfigSource::Default || Some(synonym) == first;
     synonyms.extend(
         broker
             .synonym_layers(topic_key.synonyms)
+            .filter(|(source, synonym, _)| is_shown(*source, *synonym))
             .map(|(source, synonym, value)| ConfigSynonym {
                 name: synonym.name,
                 value: Some(value.to_owned()),

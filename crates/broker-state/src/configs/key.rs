@@ -164,11 +164,17 @@ impl ConfigKey {
     }
 
     fn canonical_boolean(&self, text: &str, trimmed: &str) -> Result<String, ConfigError> {
-        ["true", "false"]
+        let word = ["true", "false"]
             .into_iter()
             .find(|word| trimmed.eq_ignore_ascii_case(word))
-            .map(str::to_owned)
-            .ok_or_else(|| self.invalid(text, "Expected value to be either true or false"))
+            .ok_or_else(|| self.invalid(text, "Expected value to be either true or false"))?;
+        match self.rule {
+            Rule::OneOf(words) if !words.contains(&word) => {
+                let reason = format!("only {} can be chosen here", words.join(", "));
+                Err(self.invalid(text, reason))
+            }
+            _ => Ok(word.to_owned()),
+        }
     }
 
     fn canonical_integer(

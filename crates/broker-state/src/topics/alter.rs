@@ -105,6 +105,9 @@ impl Cluster {
                 self.resources.check(resource)?;
                 Ok(Target::Resource(resource.clone()))
             }
+            ConfigResource::BROKER_LOGGER => Err(Refusal::invalid_request(
+                "log levels are chosen when the broker is started and cannot be read or set here",
+            )),
             other => Err(Refusal::invalid_request(format!(
                 "resource type {other} has no configuration here: topics (2), brokers (4), client metrics (16) and groups (32) have"
             ))),

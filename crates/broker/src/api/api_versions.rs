@@ -1,5 +1,6 @@
-//! ApiVersions, key 18, v0–4: what this broker serves.
-//! v3 flexible body, features · v4 features whose least level is 0 (KAFKA-17492: older clients cannot read them) · the response header is v0 always (KIP-511) · an unknown version is answered in v0.
+//! ApiVersions, key 18, v0–5: what this broker serves.
+//! v3 flexible body, features · v4 features whose least level is 0 (KAFKA-17492: older clients cannot read them) ·
+//! v5 whom the client means to reach (KIP-1242) · the response header is v0 always (KIP-511) · an unknown version is answered in v0.
 
 use broker_state::features::{FEATURES, Feature, FinalizedFeatures};
 use wire::api_versions::{ApiVersion, FinalizedFeature, Request, Response, SupportedFeature};
@@ -7,8 +8,9 @@ use wire::{ApiKey, ErrorCode};
 
 use super::{Answer, Api, Call, served};
 use crate::connection::Connection;
+use crate::settings::NODE_ID;
 
-pub const API: Api = Api::all(ApiKey::ApiVersions, 0, 4);
+pub const API: Api = Api::all(ApiKey::ApiVersions, 0, 5);
 
 /// Offered only while somebody wants metrics: without a subscription a client need not ask for one.
 const TELEMETRY: [ApiKey; 2] = [ApiKey::GetTelemetrySubscriptions, ApiKey::PushTelemetry];
@@ -36,6 +38,8 @@ pub fn answer(connection: &Connection, call: &Call<'_>) -> Result<Answer, String
     let image = connection.core.image();
     let error = if version >= 3 && !is_valid_client(&request) {
         ErrorCode::InvalidRequest
+    } else if is_meant_for_another(&request, &connection.core.cluster_id) {
+        ErrorCode::RebootstrapRequired
     } else {
         ErrorCode::None
     };
@@ -65,6 +69,12 @@ pub fn answer(connection: &Connection, call: &Call<'_>) -> Result<Answer, String
         correlation_id,
         &response,
     )))
+}
+
+/// A client that knows its cluster says which one, and which broker; another one has our address by now.
+fn is_meant_for_another(request: &Request<'_>, cluster_id: &str) -> bool {
+    let is_other = |wanted: &str| wanted != cluster_id || request.node_id != NODE_ID;
+    request.cluster_id.is_some_and(is_other)
 }
 
 /// Source: KIP-511, the names are letters, digits, dots and hyphens with an alphanumeric at each end.
@@ -149,6 +159,20 @@ mod tests {
         assert!(!is_valid_client(&named("", "1")));
         assert!(!is_valid_client(&named("-x", "1")));
         assert!(!is_valid_client(&named("a b", "1")));
+    }
+
+    #[test]
+    fn a_client_that_means_another_broker_is_told() {
+        let meant = |cluster_id, node_id| {
+            let request = Request {
+                cluster_id,
+                node_id,
+                ..named("a", "1")
+            };
+            !is_meant_for_another(&request, "ours")
+        };
+        assert!(meant(None, -1) && meant(Some("ours"), NODE_ID));
+        assert!(!meant(Some("theirs"), NODE_ID) && !meant(Some("ours"), 7));
     }
 
     #[test]

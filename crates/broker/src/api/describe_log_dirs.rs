@@ -7,7 +7,7 @@ use wire::{ApiKey, ErrorCode};
 use super::{Api, Call};
 use crate::connection::Connection;
 
-pub const API: Api = Api::all(ApiKey::DescribeLogDirs, 1, 4);
+pub const API: Api = Api::all(ApiKey::DescribeLogDirs, 1, 5);
 
 pub async fn handle(
     connection: &Connection,

@@ -287,7 +287,15 @@ fn a_resource_that_is_not_here_is_refused() {
     };
     assert!(
         run.change(logger, &[])
-            .starts_with("1 INVALID_REQUEST: resource type 8 has no configuration here")
+            .starts_with("1 INVALID_REQUEST: log levels are chosen when the broker is started")
+    );
+    let unknown = ConfigResource {
+        resource_type: 99,
+        name: "1".to_owned(),
+    };
+    assert!(
+        run.change(unknown, &[])
+            .starts_with("1 INVALID_REQUEST: resource type 99 has no configuration here")
     );
     assert!(
         run.change(topic("a b"), &[])
