@@ -1,5 +1,5 @@
 // Apache Kafka's Java client: the scenarios of interop/python/scenarios.py, by the same names, and its own: groups with the
-// cooperative-sticky assignor, with static members and with the consumer protocol; transactions and share groups (beside this file).
+// cooperative-sticky assignor, with static members and with the consumer protocol (more of it, transactions and share groups are beside this file).
 
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
@@ -387,6 +387,11 @@ public class Interop {
         all.put("group-static-members", Interop::staticMembers);
         all.put("admin-cluster", Interop::adminCluster);
         all.put("group-consumer-protocol", () -> group(Map.of("group.protocol", "consumer")));
+        all.put("consumer-static-members", ConsumerGroups::staticMembers);
+        all.put("consumer-pattern", ConsumerGroups::pattern);
+        all.put("consumer-migration-eager", () -> ConsumerGroups.migration(RangeAssignor.class.getName()));
+        all.put("consumer-migration-cooperative", () -> ConsumerGroups.migration(CooperativeStickyAssignor.class.getName()));
+        all.put("consumer-refusals", ConsumerGroups::refusals);
         all.put("transactions", Transactions::commitAndAbort);
         all.put("transactions-fencing", Transactions::fencing);
         all.put("transactions-offsets", Transactions::offsets);
