@@ -125,10 +125,10 @@ impl PartitionLog {
         if outcome.is_err() {
             self.is_halted = true;
             // What the failed call wrote goes. The disk has just failed: that this works is a hope, recovery does not rely on it.
-            let log = &self.active().log;
-            let _ = log
-                .set_len(self.progress.position)
-                .and_then(|()| log.sync());
+            let active = self.active();
+            if active.log.set_len(self.progress.position).is_ok() {
+                let _ = active.sync_log();
+            }
         }
         waiting.clear();
         self.waiting = waiting;
