@@ -37,7 +37,8 @@ pub const FEATURES: &[Feature] = &[
         ..feature("kraft.version", 0, 0, None)
     },
     feature(METADATA_VERSION, 30, 30, None),
-    feature(SHARE_VERSION, 0, 1, Some(76)),
+    // Level 2 is Kafka 4.4's: dead letters (KIP-1191).
+    feature(SHARE_VERSION, 0, 2, Some(76)),
     feature(STREAMS_VERSION, 0, 1, Some(88)),
     feature(TRANSACTION_VERSION, 0, 2, Some(26)),
 ];

@@ -30,6 +30,7 @@ use crate::partition::Partition;
 use crate::pushed_metrics::PushedMetrics;
 use crate::settings::{Advertised, BrokerSettings, NODE_ID};
 use crate::shard::{Event, Fatal, OnFatal, Reply};
+use crate::share::{self, DeadLetterSettings};
 use crate::throttle::Throttling;
 
 /// How long connections may take to finish what they are at when the broker stops.
@@ -127,6 +128,7 @@ impl Broker {
         data.remove_leftovers();
         let facts = facts(&data, &listeners, advertised.as_ref());
         let config = static_config(broker_config.into_iter().chain(facts))?;
+        let letters = DeadLetterSettings::of(&config);
         let share_sessions = config.integer("group.share.max.share.sessions");
         let share_sessions = usize::try_from(share_sessions).unwrap_or(usize::MAX);
 
@@ -173,6 +175,11 @@ impl Broker {
             stopping: watch::channel(false).0,
             is_ready: AtomicBool::new(true),
         });
+        tokio::spawn(share::deliver(
+            Arc::downgrade(&core),
+            core.share.clone(),
+            letters,
+        ));
         for listener in listeners {
             tokio::spawn(listener::accept(listener, Arc::clone(&core)));
         }

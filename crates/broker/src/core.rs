@@ -27,6 +27,9 @@ use crate::share::ShareHandle;
 use crate::throttle::Throttling;
 use crate::transactions::TransactionsHandle;
 
+/// The level of `share.version` from which on there are dead letters (KIP-1191).
+const WITH_DEAD_LETTERS: i16 = 2;
+
 pub struct Core {
     pub cluster_id: String,
     pub data: crate::data::Data,
@@ -107,7 +110,8 @@ impl Core {
             delivery_count_limit: i16::try_from(share.delivery_count_limit).unwrap_or(i16::MAX),
             max_record_locks: i64::try_from(share.partition_max_record_locks).unwrap_or(i64::MAX),
             is_renew_enabled: share.renews_locks,
-            has_dead_letter_topic: false,
+            has_dead_letter_topic: share.dead_letter_topic.is_some()
+                && image.features().level(features::SHARE_VERSION) >= WITH_DEAD_LETTERS,
         }
     }
 

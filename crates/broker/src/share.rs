@@ -5,6 +5,7 @@
 //! undoes it anyway: an acquired record is then available again. Groups that have records again are woken at the
 //! end of the step.
 
+mod dead_letters;
 mod metrics;
 
 use std::collections::{HashMap, HashSet};
@@ -14,11 +15,12 @@ use std::time::Duration;
 
 use broker_state::groups::{GroupId, MemberId};
 use broker_state::share_partitions::{
-    Command, Record, Reply as ShareReply, ShareCounts, ShareEffects, SharePartitions,
+    Command, DeadLetters, Record, Reply as ShareReply, ShareCounts, ShareEffects, SharePartitions,
 };
 use broker_state::step::{Effects, Millis, RequestId};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use wire::Uuid;
 
 use crate::clock::Clock;
@@ -32,6 +34,7 @@ use crate::queue::Queue;
 use crate::shard::{Fatal, Reply};
 use crate::sync_pool::SyncPool;
 
+pub use dead_letters::{DeadLetterSettings, deliver};
 pub use metrics::ShareMetrics;
 
 /// The longest the thread sleeps when no lock ends.
@@ -68,13 +71,19 @@ struct Shared {
     queue: Queue<Event>,
     /// Fetches that wait for records of their group: released ones, or room in its window.
     waiters: Mutex<HashMap<GroupId, Vec<Arc<Notify>>>>,
+    /// Dead letters on their way; no more than records that may be in flight. Gone once nobody delivers any more.
+    letters: UnboundedSender<DeadLetters>,
+    letterbox: Mutex<Option<UnboundedReceiver<DeadLetters>>>,
 }
 
 impl ShareHandle {
     pub fn new() -> Self {
+        let (letters, letterbox) = unbounded_channel();
         Self(Arc::new(Shared {
             queue: Queue::new(),
             waiters: Mutex::default(),
+            letters,
+            letterbox: Mutex::new(Some(letterbox)),
         }))
     }
 
@@ -143,6 +152,11 @@ impl ShareHandle {
         self.0.queue.send(Event::Close {
             reply: Reply::ignored(),
         });
+    }
+
+    /// The dead letters, for the one who delivers them.
+    fn take_letterbox(&self) -> Option<UnboundedReceiver<DeadLetters>> {
+        self.0.letterbox.lock().take()
     }
 
     fn wake(&self, groups: impl IntoIterator<Item = GroupId>) {
@@ -256,6 +270,10 @@ impl ShareOwner {
             self.machine.tick(Millis(now_ms), &mut effects);
             self.settle(effects, now_ms, partition)?;
             handle.wake(self.machine.take_woken());
+            for letters in self.machine.take_dead_letters() {
+                // Nobody delivers while the broker stops; the next start sends them off again.
+                let _ = handle.0.letters.send(letters);
+            }
             if let Some(reply) = closing {
                 queue.close();
                 self.journal.close().map_err(fatal)?;

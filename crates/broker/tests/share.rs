@@ -404,11 +404,99 @@ async fn deleted_records_are_passed_over() {
     broker.shutdown().await;
 }
 
+mod dead_letters {
+    use super::*;
+    use wire::records::{RecordIter, decompress, scan_batches};
+
+    /// Value and headers of every letter, waiting for the first ones.
+    async fn letters(client: &mut Client, topic: &str) -> Vec<(String, Vec<String>)> {
+        let request = support::fetch_request(topic, 0, 0, 20_000);
+        let reply = client.call(11, &request).await;
+        let response: wire::fetch::Response<'_> = reply.read();
+        let records = &response.responses[0].partitions[0].records;
+        let bytes = records.to_bytes().unwrap_or_default();
+        let mut letters = Vec::new();
+        for batch in scan_batches(&bytes) {
+            let (header, batch) = batch.expect("a whole batch");
+            let records = decompress(&header, batch, 1 << 20).expect("readable records");
+            for record in RecordIter::new(&header, &records) {
+                let record = record.expect("a record");
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                let headers = record.headers().map(|header| {
+                    format!(
+                        "{}={}",
+                        text(header.name),
+                        text(header.value.unwrap_or_default())
+                    )
+                });
+                letters.push((text(record.value.unwrap_or_default()), headers.collect()));
+            }
+        }
+        letters
+    }
+
+    /// Asks until the group has begun with `offset`: archiving follows the letter by itself.
+    async fn wait_for_start(client: &mut Client, offset: i64) {
+        for _ in 0..10_000 {
+            if offsets::described(client).await.0 == offset {
+                return;
+            }
+        }
+        panic!("the letter is there, and its record is not archived");
+    }
+
+    #[tokio::test]
+    async fn a_rejected_record_goes_to_the_topic_that_the_group_has_for_it() {
+        let (broker, mut client) = start(Storage::Memory).await;
+        let enabled = [("errors.deadletterqueue.group.enable", "true")];
+        client.create_topic("dlq.jobs", 1, &enabled).await;
+        prepare(&mut client, "jobs", &[&["a", "b", "c"]]).await;
+        configure(&mut client, "errors.deadletterqueue.topic.name", "dlq.jobs").await;
+        configure(
+            &mut client,
+            "errors.deadletterqueue.copy.record.enable",
+            "true",
+        )
+        .await;
+        let mut one = Member::join(another(&broker).await, "one", "jobs").await;
+        assert_eq!(one.fetch(0, &[]).await.ranges, [(0, 2, 1)]);
+        assert_eq!(one.acknowledge(1, 1, REJECT).await, Ok(()));
+        let letters = letters(&mut client, "dlq.jobs").await;
+        let headers = [
+            "__dlq.errors.topic=jobs",
+            "__dlq.errors.partition=0",
+            "__dlq.errors.offset=1",
+            "__dlq.errors.group=workers",
+            "__dlq.errors.delivery.count=1",
+            "__dlq.errors.message=Offset rejected by client.",
+        ];
+        let headers = headers.map(str::to_owned).to_vec();
+        assert_eq!(letters, [("b".to_owned(), headers)]);
+        assert_eq!(one.acknowledge(0, 0, ACCEPT).await, Ok(()));
+        wait_for_start(&mut client, 2).await;
+        broker.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn a_topic_that_takes_no_dead_letters_gets_none_and_holds_nothing_up() {
+        let (broker, mut client) = start(Storage::Memory).await;
+        client.create_topic("dlq.jobs", 1, &[]).await;
+        prepare(&mut client, "jobs", &[&["a"]]).await;
+        configure(&mut client, "errors.deadletterqueue.topic.name", "dlq.jobs").await;
+        let mut one = Member::join(another(&broker).await, "one", "jobs").await;
+        assert_eq!(one.fetch(0, &[]).await.ranges, [(0, 0, 1)]);
+        assert_eq!(one.acknowledge(0, 0, REJECT).await, Ok(()));
+        wait_for_start(&mut client, 1).await;
+        assert!(client.fetch("dlq.jobs", 0, 0).await.is_empty());
+        broker.shutdown().await;
+    }
+}
+
 mod offsets {
     use super::*;
 
     /// Start offset and lag of partition 0.
-    async fn described(client: &mut Client) -> (i64, i64) {
+    pub async fn described(client: &mut Client) -> (i64, i64) {
         use wire::describe_share_group_offsets::{Group, Request, Response, Topic};
         let request = Request {
             groups: vec![Group {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::iso_duration::parse_iso_duration;
+use super::key::ConfigType;
 use super::{BrokerConfig, ConfigError, GROUP_KEYS, GroupKey, group_key};
 
 /// The values that are set for one resource, by key, in canonical form.
@@ -43,6 +44,10 @@ pub struct ShareGroupConfig {
     pub is_read_committed: bool,
     /// Whether a lock may be renewed.
     pub renews_locks: bool,
+    /// Where records go that are given up (KIP-1191).
+    pub dead_letter_topic: Option<Arc<str>>,
+    /// Whether they go there with their keys and values.
+    pub copies_dead_letters: bool,
 }
 
 /// Of a streams group (KIP-1071).
@@ -135,6 +140,10 @@ impl GroupConfig {
                     .expect("a checked reset"),
                 is_read_committed: text("share.isolation.level") == "read_committed",
                 renews_locks: text("share.renew.acknowledge.enable") == "true",
+                dead_letter_topic: Some(text("errors.deadletterqueue.topic.name"))
+                    .filter(|name| !name.is_empty())
+                    .map(Arc::from),
+                copies_dead_letters: text("errors.deadletterqueue.copy.record.enable") == "true",
             },
             streams: StreamsGroupConfig {
                 session_timeout: millis("streams.session.timeout.ms"),
@@ -168,7 +177,8 @@ pub(super) fn effective(broker: &BrokerConfig, values: &Values, group_key: &Grou
         Some(own) => own.clone(),
         None => default_of(broker, group_key),
     };
-    let Ok(number) = value.parse::<i64>() else {
+    let number = value.parse::<i64>();
+    let (Ok(number), ConfigType::Int) = (number, group_key.key.kind) else {
         return value;
     };
     let (least, most) = limits(broker, group_key);

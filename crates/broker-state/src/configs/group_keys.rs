@@ -1,7 +1,8 @@
 //! Every configuration key of a group (resource type 32), sorted by name: Kafka 4.3's.
 //!
 //! A group's own value counts over the broker key that is its synonym, and lies within two other broker keys where
-//! Kafka has them. Source: names, types, ranges, defaults and synonyms as Kafka 4.3.1 answers them; the sentences are ours.
+//! Kafka has them. Source: names, types, ranges, defaults and synonyms as Kafka 4.3.1 answers them, dead letters as in Kafka 4.4 (KIP-1191);
+//! the sentences are ours.
 
 use super::key::{ConfigKey, ConfigType, Rule, Update, suggest};
 use crate::configs::ConfigError;
@@ -75,7 +76,7 @@ impl GroupKey {
 }
 
 use ConfigType::{Boolean, Int, String};
-use Rule::{Anything, AtLeast, OffsetReset, OneOf};
+use Rule::{Anything, AtLeast, DeadLetterTopic, OffsetReset, OneOf};
 
 /// All group keys, sorted by name.
 #[rustfmt::skip]
@@ -92,6 +93,10 @@ pub static GROUP_KEYS: &[GroupKey] = &[
         "Time without heartbeats after which a member is removed.")
         .over("group.consumer.session.timeout.ms")
         .within("group.consumer.min.session.timeout.ms", "group.consumer.max.session.timeout.ms"),
+    group("errors.deadletterqueue.copy.record.enable", Boolean, "false", Anything,
+        "Whether a dead letter has the key and the value of its record, or only headers that say which one it is."),
+    group("errors.deadletterqueue.topic.name", String, "", DeadLetterTopic,
+        "The topic for records that the share group gives up; empty: there is none."),
     group("share.assignment.interval.ms", Int, "1000", AtLeast(0),
         "Shortest time between two assignments of the share group.")
         .over("group.share.assignment.interval.ms")

@@ -8,6 +8,7 @@ use wire::ErrorCode;
 
 use super::group_config::ShareOffsetReset;
 use crate::refusal::Refusal;
+use crate::topics::check_name;
 
 /// The longest value that Kafka stores.
 pub const MAX_VALUE_BYTES: usize = i16::MAX as usize;
@@ -64,6 +65,8 @@ pub enum Rule {
     ThrottledReplicas,
     /// `latest`, `earliest`, or `by_duration:` and an ISO 8601 duration.
     OffsetReset,
+    /// Empty, or the name of a topic that is not internal.
+    DeadLetterTopic,
 }
 
 /// Whether a key can be changed while the broker runs.
@@ -238,6 +241,14 @@ impl ConfigKey {
                 );
                 Err(self.invalid(text, reason))
             }
+            Rule::DeadLetterTopic if trimmed.starts_with("__") => Err(self.invalid(
+                text,
+                format!("{}: DLQ topic name must not start with '__'", self.name),
+            )),
+            Rule::DeadLetterTopic if !trimmed.is_empty() => match check_name(trimmed) {
+                Ok(()) => Ok(trimmed.to_owned()),
+                Err(refusal) => Err(self.invalid(text, refusal.message)),
+            },
             _ => Ok(trimmed.to_owned()),
         }
     }

@@ -74,6 +74,8 @@ pub struct TopicSettings {
     /// `flush.ms` as it is set; `durability` has what it means.
     pub flush_ms: i64,
     pub flush_messages: i64,
+    /// `errors.deadletterqueue.group.enable`
+    pub takes_dead_letters: bool,
 }
 
 /// The level of each codec that has one, kept while another codec is in use.
@@ -118,6 +120,7 @@ impl Default for TopicSettings {
             skips_damage: false,
             flush_ms: i64::MAX,
             flush_messages: i64::MAX,
+            takes_dead_letters: false,
         }
     }
 }
@@ -149,6 +152,7 @@ impl TopicSettings {
             "compression.zstd.level" => self.set_levels(|levels| levels.zstd = small()),
             "compression.type" => self.compression = self.compression_named(&value),
             "delete.retention.ms" => self.delete_retention_ms = number(),
+            "errors.deadletterqueue.group.enable" => self.takes_dead_letters = value == "true",
             "file.delete.delay.ms" => self.file_delete_delay_ms = number(),
             "flush.messages" => self.flush_messages = number(),
             "flush.ms" => self.set_flush_ms(number()),

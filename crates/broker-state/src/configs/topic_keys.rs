@@ -98,6 +98,8 @@ pub static TOPIC_KEYS: &[TopicKey] = &[
         "The zstd level used when compression.type is zstd."),
     topic("delete.retention.ms", Long, "86400000", AtLeast(0), &[same("log.cleaner.delete.retention.ms")],
         "How long a compacted topic keeps the marker of a deleted key, so that a reader from the start sees the deletion."),
+    topic("errors.deadletterqueue.group.enable", Boolean, "false", Anything, &[],
+        "Whether share groups may put their dead letters here."),
     topic("file.delete.delay.ms", Long, "60000", AtLeast(0), &[same("log.segment.delete.delay.ms")],
         "How long the files of deleted or compacted segments stay on the disk; readers that have them open can finish in any case."),
     topic("flush.messages", Long, LONG_MAX, AtLeast(1), &[same("log.flush.interval.messages")],

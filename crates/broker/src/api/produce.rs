@@ -350,7 +350,7 @@ impl Charge {
 }
 
 /// Everything that can be refused before the shard is asked.
-fn check(
+pub fn check(
     topic: &Topic,
     index: i32,
     records: Option<bytes::Bytes>,

@@ -3,12 +3,16 @@
 
 use super::broker;
 use crate::configs::ConfigKey;
-use crate::configs::ConfigType::{Int, List, Short, String};
+use crate::configs::ConfigType::{Boolean, Int, List, Short, String};
 use crate::configs::Rule::{Anything, AtLeast, Between, ListOf};
 use crate::configs::Update::ReadOnly;
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[ConfigKey] = &[
+    broker("errors.deadletterqueue.auto.create.topics.enable", Boolean, Some("false"), Anything, ReadOnly,
+        "Whether the topic that a share group has configured for its dead letters is created when it is missing."),
+    broker("errors.deadletterqueue.topic.name.prefix", String, Some("dlq."), Anything, ReadOnly,
+        "What the names of topics for dead letters begin with; empty: with anything."),
     broker("group.consumer.assignment.interval.ms", Int, Some("1000"), AtLeast(0), ReadOnly,
         "Shortest time between two assignments of a consumer group of the new protocol."),
     broker("group.consumer.assignors", List, Some("uniform,range"), Anything, ReadOnly,
