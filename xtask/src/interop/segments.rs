@@ -46,9 +46,10 @@ pub fn dump(jars: &Jars, data: &Path) -> Result<Findings, String> {
             .collect()
     };
     let (segments, offsets, times) = (with("log"), with("index"), with("timeindex"));
+    let aborted = with("txnindex");
     let mut findings = Findings {
         segments: segments.len(),
-        indexes: offsets.len() + times.len(),
+        indexes: offsets.len() + times.len() + aborted.len(),
         records: 0,
         errors: Vec::new(),
     };
@@ -56,6 +57,7 @@ pub fn dump(jars: &Jars, data: &Path) -> Result<Findings, String> {
         ("segment", &segments, &["--deep-iteration"][..]),
         ("offset index", &offsets, &["--deep-iteration"][..]),
         ("time index", &times, &["--deep-iteration"][..]),
+        ("transaction index", &aborted, &[][..]),
     ] {
         for some in files.chunks(100) {
             examine(jars, what, some, arguments, &mut findings)?;
