@@ -66,7 +66,7 @@ impl Owners {
         let now_ms = clock.now_ms();
         let groups = group_settings(&config, limits);
         let coordinator = Coordinator::open(data, groups, Arc::clone(&syncs), now_ms)?;
-        let transactions = transaction_settings(&config);
+        let transactions = transaction_settings(&config, limits);
         let transactions =
             TransactionCoordinator::open(data, transactions, Arc::clone(&syncs), now_ms)?;
         let share = ShareOwner::open(data, limits.share_partitions, Arc::clone(&syncs), now_ms)?;
@@ -219,7 +219,7 @@ fn consumer_group_settings(config: &BrokerConfig) -> ConsumerGroupSettings {
 }
 
 /// What the broker's configuration says of transactions.
-fn transaction_settings(config: &BrokerConfig) -> TransactionSettings {
+fn transaction_settings(config: &BrokerConfig, limits: &Limits) -> TransactionSettings {
     let millis = |key: &str| Duration::from_millis(config.integer(key).max(0).unsigned_abs());
     TransactionSettings {
         max_timeout: millis("transaction.max.timeout.ms"),
@@ -228,6 +228,7 @@ fn transaction_settings(config: &BrokerConfig) -> TransactionSettings {
         remove_expired_interval: millis(
             "transaction.remove.expired.transaction.cleanup.interval.ms",
         ),
+        max_ids: limits.transactional_ids,
         ..TransactionSettings::default()
     }
 }

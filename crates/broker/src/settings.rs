@@ -91,6 +91,8 @@ pub struct Limits {
     pub partitions: usize,
     /// Consumer groups.
     pub groups: usize,
+    /// Transactional ids that are remembered; a further one is refused with POLICY_VIOLATION.
+    pub transactional_ids: usize,
     /// Partitions that share groups work on, over all groups.
     pub share_partitions: usize,
     /// Fetch sessions (`max.incremental.fetch.session.cache.slots`).
@@ -112,6 +114,7 @@ impl Default for Limits {
             in_flight_per_connection: 32,
             partitions: 20_000,
             groups: 10_000,
+            transactional_ids: 100_000,
             share_partitions: 100_000,
             fetch_sessions: 1_000,
             idle: Duration::from_secs(600),

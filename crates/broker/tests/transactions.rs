@@ -505,3 +505,78 @@ async fn transactions_are_found_listed_and_described() {
     let not_found = ErrorCode::TransactionalIdNotFound.code();
     assert_eq!(unknown.error_code, not_found);
 }
+
+/// Writes into the journal of a stopped broker what a crash right after the decision would have left there.
+fn decide(directory: &std::path::Path, id: &str, is_commit: bool) {
+    use broker_state::step::Millis;
+    use broker_state::transactions::{Record, Transactions, VERSION_2};
+    let mut transactions = Transactions::new(Default::default());
+    let apply = |key: Option<&[u8]>, value: Option<&[u8]>| {
+        transactions.apply(&Record::decode(key.unwrap_or_default(), value).expect("a record"));
+        Ok(())
+    };
+    let disk = std::sync::Arc::new(log::FileDisk);
+    let syncs = std::sync::Arc::new(broker::SyncPool::new(1));
+    let path = directory.join("__transaction_state-0");
+    let journal = broker::Journal::open(disk, path, syncs, 2_000_000, apply);
+    let mut journal = journal.expect("the journal is read");
+    let known = &transactions.all()[id];
+    let transaction = known.prepared(Millis(2_000_000), is_commit, VERSION_2, -1);
+    let record = Record::Transaction {
+        id: id.into(),
+        transaction,
+    };
+    let (key, value) = record.encode(VERSION_2);
+    let written = journal.append([(Some(key), value)], 2_000_000);
+    written.expect("the journal is written");
+}
+
+#[tokio::test]
+async fn an_end_that_was_decided_before_a_crash_is_carried_out_after_it() {
+    for is_commit in [true, false] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let producer = {
+            let (broker, mut client) = start_on(directory.path()).await;
+            create_orders(&mut client).await;
+            let producer = init(&mut client, "p").await;
+            let sent = producer.batch(0, &["a"]);
+            assert_eq!(produce(&mut client, NEW, Some("p"), &sent).await, NONE);
+            assert_eq!(commit_offset(&mut client, 5, producer, 42).await, NONE);
+            broker.shutdown().await;
+            producer
+        };
+        decide(directory.path(), "p", is_commit);
+        let (_broker, mut client) = start_on(directory.path()).await;
+        let (values, offset): (&[&str], i64) = if is_commit { (&["a"], 42) } else { (&[], -1) };
+        assert_eq!(committed(&mut client).await, values);
+        assert_eq!(stable_offset(&mut client).await, Ok(offset));
+        // The client that has not heard of it asks again, and goes on.
+        let next = end(&mut client, 5, "p", producer, is_commit).await;
+        let next = next.expect("the same answer");
+        let sent = next.batch(0, &["b"]);
+        assert_eq!(produce(&mut client, NEW, Some("p"), &sent).await, NONE);
+    }
+}
+
+#[tokio::test]
+async fn transactions_are_counted() {
+    let (broker, mut client) = with_orders().await;
+    let mut producer = init(&mut client, "p").await;
+    for committed in [true, true, false] {
+        let sent = producer.batch(0, &["a"]);
+        assert_eq!(produce(&mut client, NEW, Some("p"), &sent).await, NONE);
+        let next = end(&mut client, 5, "p", producer, committed).await;
+        producer = next.expect("ended");
+    }
+    let sent = producer.batch(0, &["a"]);
+    assert_eq!(produce(&mut client, NEW, Some("p"), &sent).await, NONE);
+    let text = broker.metrics_text().await;
+    for line in [
+        "thalweg_transactions_open 1",
+        "thalweg_transactions_committed_total 2",
+        "thalweg_transactions_aborted_total 1",
+        "thalweg_transactions_timed_out_total 0",
+    ] {
+        assert!(text.contains(line), "{line} is not in {text}");
+    }
+}

@@ -341,7 +341,7 @@ const KEYS: &[ConfigKey] = &[
     broker("transaction.state.log.min.isr", Int, Some("1"), AtLeast(1), ReadOnly,
         "Replicas of __transaction_state that must have a record before it counts."),
     broker("transaction.state.log.num.partitions", Int, Some("50"), AtLeast(1), ReadOnly,
-        "Partitions of __transaction_state; must not change once it exists."),
+        "Partitions of __transaction_state; here it has one, whatever this says."),
     broker("transaction.state.log.replication.factor", Short, Some("1"), AtLeast(1), ReadOnly,
         "Replicas of __transaction_state."),
     broker("transaction.state.log.segment.bytes", Int, Some("104857600"), AtLeast(1), ReadOnly,
