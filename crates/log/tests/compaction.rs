@@ -452,6 +452,93 @@ fn a_log_that_is_deleted_meanwhile_is_left_alone() {
     drop(remains);
 }
 
+fn of_transaction(producer: i64, sequence: i32, rows: &[Row<'_>]) -> CheckedBatch {
+    keyed_by(NOW, rows, Compression::None, |builder| {
+        builder.producer(producer, 0, sequence).transactional()
+    })
+}
+
+#[test]
+fn records_of_aborted_transactions_go_and_their_markers_later() {
+    let mut log = log_of(&[
+        keyed(NOW, &[("a", Some("1"))]),
+        of_transaction(7, 0, &[("a", Some("2")), ("b", Some("1"))]),
+        of_transaction(8, 0, &[("c", Some("1"))]),
+        marker(7, false),
+        marker(8, true),
+        keyed(NOW, &[("z", Some("1"))]),
+    ]);
+    merging(&mut log);
+    let markers = |log: &PartitionLog| {
+        let batches = read_all(&log.view(), 1_000);
+        let control = batches.iter().filter(|(header, _)| header.is_control());
+        control
+            .map(|(header, _)| header.base_offset)
+            .collect::<Vec<_>>()
+    };
+    let data = |log: &PartitionLog| {
+        let batches = read_all(&log.view(), 1_000);
+        let data = batches.iter().filter(|(header, _)| !header.is_control());
+        data.map(|(header, _)| header.base_offset)
+            .collect::<Vec<_>>()
+    };
+    compact(&mut log, NOW);
+    // a=2 was aborted, so a=1 stays; the markers stay for whoever has begun to read.
+    assert_eq!((data(&log), markers(&log)), (vec![0, 3, 6], vec![4, 5]));
+    let aborted = log
+        .view()
+        .aborted_transactions(Offset(0), Offset(7))
+        .unwrap();
+    assert_eq!(aborted.len(), 1, "the transaction was seen in this round");
+
+    let later = |log: &mut PartitionLog, now_ms: i64| {
+        log.update_settings(settings());
+        append(
+            log,
+            &[
+                keyed(now_ms, &[("z", Some("2"))]),
+                keyed(now_ms, &[("z", Some("3"))]),
+            ],
+        );
+        merging(log);
+        compact(log, now_ms);
+        assert_eq!(log.view().last_stable_offset, log.view().high_watermark);
+    };
+    later(&mut log, NOW + 1);
+    assert_eq!(
+        markers(&log),
+        [4, 5],
+        "the abort marker has its horizon now"
+    );
+    later(&mut log, NOW + 1 + DAY);
+    assert_eq!(
+        markers(&log),
+        [5],
+        "the commit marker stays as long as its records"
+    );
+    assert_eq!(
+        log.view()
+            .aborted_transactions(Offset(0), Offset(7))
+            .unwrap(),
+        []
+    );
+    assert!(data(&log).contains(&3));
+}
+
+#[test]
+fn nothing_beyond_the_last_stable_offset_is_compacted() {
+    let mut log = log_of(&[
+        keyed(NOW, &[("a", Some("1"))]),
+        keyed(NOW, &[("a", Some("2"))]),
+        of_transaction(7, 0, &[("b", Some("1"))]),
+        keyed(NOW, &[("a", Some("3"))]),
+        keyed(NOW, &[("a", Some("4"))]),
+    ]);
+    compact(&mut log, NOW);
+    let kept: Vec<i64> = rows(&log.view()).iter().map(|row| row.0).collect();
+    assert_eq!(kept, [1, 2, 3, 4]);
+}
+
 /// Compacts with the disk failing at its `nth` operation; tells whether it came so far.
 fn interrupted(seed: u64, nth: u64, fault: Fault, is_power_cut: bool) -> bool {
     let disk = SimDisk::new(seed);
