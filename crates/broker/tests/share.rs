@@ -404,6 +404,95 @@ async fn deleted_records_are_passed_over() {
     broker.shutdown().await;
 }
 
+mod transactions {
+    use super::*;
+    use wire::records::{BatchBuilder, Compression};
+
+    /// Writes one transaction of these values to "jobs" and ends it.
+    async fn transaction(client: &mut Client, name: &str, values: &[&str], commits: bool) {
+        let (id, epoch) = begin(client, name, values).await;
+        end(client, name, id, epoch, commits).await;
+    }
+
+    async fn begin(client: &mut Client, name: &str, values: &[&str]) -> (i64, i16) {
+        use wire::init_producer_id::{Request, Response};
+        let request = Request {
+            transactional_id: Some(name),
+            transaction_timeout_ms: 60_000,
+            ..Default::default()
+        };
+        let reply = client.call(5, &request).await;
+        let response: Response = reply.read();
+        let (id, epoch) = (response.producer_id, response.producer_epoch);
+        let mut builder = BatchBuilder::new(1_000)
+            .producer(id, epoch, 0)
+            .transactional();
+        for value in values {
+            builder.push(1_000, None, Some(value.as_bytes()), &[]);
+        }
+        let batch = builder.build(Compression::None);
+        let mut request = support::produce_request("jobs", 0, &batch, -1);
+        request.transactional_id = Some(name);
+        let reply = client.call(12, &request).await;
+        let response: wire::produce::Response<'_> = reply.read();
+        let partition = &response.responses[0].partition_responses[0];
+        assert_eq!(code(partition.error_code), ErrorCode::None);
+        (id, epoch)
+    }
+
+    async fn end(client: &mut Client, name: &str, id: i64, epoch: i16, committed: bool) {
+        use wire::end_txn::{Request, Response};
+        let request = Request {
+            transactional_id: name,
+            producer_id: id,
+            producer_epoch: epoch,
+            committed,
+        };
+        let reply = client.call(5, &request).await;
+        assert_eq!(code(reply.read::<Response>().error_code), ErrorCode::None);
+    }
+
+    #[tokio::test]
+    async fn a_group_of_committed_records_never_sees_aborted_and_undecided_ones() {
+        let (broker, mut client) = start(Storage::Memory).await;
+        prepare(&mut client, "jobs", &[]).await;
+        configure(&mut client, "share.isolation.level", "read_committed").await;
+        transaction(&mut client, "good", &["a", "b"], true).await;
+        transaction(&mut client, "bad", &["c", "d"], false).await;
+        client.produce("jobs", 0, &batch(&["e"])).await;
+        let (id, epoch) = begin(&mut client, "open", &["f"]).await;
+        let mut one = Member::join(another(&broker).await, "one", "jobs").await;
+        let got = one.fetch(0, &[]).await;
+        assert_eq!(got.values, ["a", "b", "e"]);
+        assert_eq!(got.ranges, [(0, 1, 1), (6, 6, 1)]);
+        assert_eq!(
+            one.fetch(0, &[(0, 1, ACCEPT), (6, 6, ACCEPT)]).await,
+            Got::nothing()
+        );
+        assert_eq!(offsets::described(&mut client).await.0, 7);
+        let (got, ()) = tokio::join!(
+            one.fetch(30_000, &[]),
+            end(&mut client, "open", id, epoch, true)
+        );
+        assert_eq!(got.values, ["f"]);
+        assert_eq!(one.acknowledge(7, 7, ACCEPT).await, Ok(()));
+        broker.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn a_group_of_all_records_sees_them_and_no_markers() {
+        let (broker, mut client) = start(Storage::Memory).await;
+        prepare(&mut client, "jobs", &[]).await;
+        transaction(&mut client, "bad", &["a"], false).await;
+        client.produce("jobs", 0, &batch(&["b"])).await;
+        let mut one = Member::join(another(&broker).await, "one", "jobs").await;
+        let got = one.fetch(0, &[]).await;
+        assert_eq!(got.values, ["a", "b"]);
+        assert_eq!(got.ranges, [(0, 0, 1), (2, 2, 1)]);
+        broker.shutdown().await;
+    }
+}
+
 mod dead_letters {
     use super::*;
     use wire::records::{RecordIter, decompress, scan_batches};

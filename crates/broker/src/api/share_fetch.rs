@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use broker_state::quotas::QuotaKey;
 use broker_state::share_sessions::{
     CLOSING, OPENING, ShareContext, ShareSessionKey, ShareSessionRequest, SharedPartition,
 };
@@ -17,6 +18,7 @@ use super::share_acknowledge::{self, Raw, Results};
 use super::{Answer, Api, Call, check_version};
 use crate::connection::Connection;
 use crate::core::Core;
+use crate::throttle::timed;
 
 mod acquire;
 mod read;
@@ -39,8 +41,18 @@ pub async fn answer(connection: &Connection, call: &Call<'_>) -> Result<Answer, 
     check_version(&API, version)?;
     let request = Request::decode(&mut call.body.clone(), version)
         .map_err(|error| format!("ShareFetch v{version}: {error}"))?;
-    match fetch(connection, request).await {
-        Ok((response, memory)) => Ok(encode(call, &response, memory)),
+    let client_id = call.header.client_id;
+    let is_limited = connection.is_limited(QuotaKey::RequestPercentage);
+    let (fetched, spent) = timed(is_limited, fetch(connection, request)).await;
+    match fetched {
+        Ok((mut response, memory)) => {
+            let of_time = match is_limited {
+                true => connection.charge_time(client_id, spent),
+                false => 0,
+            };
+            response.throttle_time_ms = of_time.max(charge(connection, client_id, &response));
+            Ok(encode(call, &response, memory))
+        }
         Err(error) => {
             let response = Response {
                 error_code: error.code(),
@@ -50,6 +62,17 @@ pub async fn answer(connection: &Connection, call: &Call<'_>) -> Result<Answer, 
             Ok(encode(call, &response, None))
         }
     }
+}
+
+/// For how many milliseconds the client is held back for what it has read. It gets its records all the same, as they
+/// are locked for it; the next ones have to wait.
+fn charge(connection: &Connection, client_id: Option<&str>, response: &Response<'_>) -> i32 {
+    if !connection.is_limited(QuotaKey::ConsumerByteRate) {
+        return 0;
+    }
+    let partitions = response.responses.iter().flat_map(|t| &t.partitions);
+    let bytes: usize = partitions.map(|p| p.records.len()).sum();
+    connection.charge(QuotaKey::ConsumerByteRate, client_id, bytes as f64)
 }
 
 type Memory = Option<tokio::sync::OwnedSemaphorePermit>;

@@ -17,7 +17,7 @@ use broker_state::step::RequestId;
 use bytes::Bytes;
 use log::{Isolation, PartitionView};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use wire::ErrorCode;
 
 use super::read::{Batches, read};
@@ -25,8 +25,10 @@ use crate::api::fetch::read::Budget;
 use crate::core::Core;
 use crate::partition::Partition as Log;
 
-/// How often a fetch looks again at once when others took what it had read, before it waits.
-const ATTEMPTS: usize = 4;
+/// How often a fetch looks again at once when nothing of what it had read could be delivered, before it waits.
+const ATTEMPTS: usize = 16;
+/// How long a fetch that wants more bytes than there are lets others look before it looks again.
+const SHORT_OF_BYTES: Duration = Duration::from_millis(20);
 
 /// What a request asks for.
 pub struct Wanted {
@@ -90,9 +92,13 @@ pub async fn acquire_or_wait(
     let mut stopped = std::pin::pin!(core.stopped());
     loop {
         let is_late = Instant::now() >= deadline;
-        let fetched = acquire_now(core, wanted, &logs, is_late).await;
+        let (fetched, is_short) = acquire_now(core, wanted, &logs, is_late).await;
         if is_late || fetched.partitions.values().any(Partition::has_news) {
             return fetched;
+        }
+        if is_short {
+            // Two of them would wake each other again and again.
+            sleep(SHORT_OF_BYTES).await;
         }
         let woken = async {
             tokio::select! {
@@ -123,8 +129,8 @@ fn find(core: &Core, partitions: &[SharedPartition]) -> Logs {
         .collect()
 }
 
-/// Acquires what there is; unless `is_late` only if there are `min_bytes` of it.
-async fn acquire_now(core: &Core, wanted: &Wanted, logs: &Logs, is_late: bool) -> Fetched {
+/// Acquires what there is; unless `is_late` only if there are `min_bytes` of it, and says if there are not.
+async fn acquire_now(core: &Core, wanted: &Wanted, logs: &Logs, is_late: bool) -> (Fetched, bool) {
     let mut fetched = Fetched::default();
     let mut open = Vec::new();
     for (partition, log) in logs {
@@ -142,17 +148,18 @@ async fn acquire_now(core: &Core, wanted: &Wanted, logs: &Logs, is_late: bool) -
     }
     for _ in 0..ATTEMPTS {
         let Some(reading) = plan(core, wanted, &open, &mut fetched).await else {
-            return fetched;
+            return (fetched, false);
         };
         let is_enough = is_late || reading.bytes(wanted) >= wanted.min_bytes;
         if reading.partitions.is_empty() || !is_enough {
-            return fetched;
+            let is_short = !reading.partitions.is_empty();
+            return (fetched, is_short);
         }
         if read_and_acquire(core, wanted, reading, &mut fetched).await {
-            return fetched;
+            break;
         }
     }
-    fetched
+    (fetched, false)
 }
 
 /// Partitions that this fetch alone reads, until it acquires or is dropped.
@@ -317,10 +324,7 @@ async fn read_and_acquire(
         }
         match read(core, view, *from, left, isolation(wanted), &mut budget).await {
             Ok(batches) => {
-                let records = batches.deliverable.iter();
-                left -= records
-                    .map(|(first, last, _)| last - first + 1)
-                    .sum::<i64>();
+                left -= batches.records();
                 all.push((*name, batches));
             }
             // Retention was faster than this fetch; the next plan begins where the log does now.

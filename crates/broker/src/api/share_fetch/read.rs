@@ -12,6 +12,8 @@ use crate::core::Core;
 
 /// How much is read at a time: often all that a member may have.
 const STEP_BYTES: u64 = 512 << 10;
+/// How often that is done for one partition at most, should hardly anything of it be deliverable.
+const STEPS: usize = 64;
 
 /// What was read of a partition.
 pub struct Batches {
@@ -22,7 +24,7 @@ pub struct Batches {
     pub deliverable: Vec<(i64, i64, Bytes)>,
 }
 
-/// Reads from `from` on, until there are `records` offsets or the budget is used up.
+/// Reads from `from` on, until there are `records` deliverable offsets or the budget is used up.
 ///
 /// # Errors
 /// `OFFSET_OUT_OF_RANGE` when retention was faster, `CORRUPT_MESSAGE`, `KAFKA_STORAGE_ERROR`.
@@ -39,7 +41,10 @@ pub async fn read(
         upto: from,
         deliverable: Vec::new(),
     };
-    while batches.upto - from < records {
+    for _ in 0..STEPS {
+        if batches.records() >= records {
+            break;
+        }
         let granted = budget.reserve(core, STEP_BYTES).await;
         if granted == 0 {
             break;
@@ -57,12 +62,12 @@ pub async fn read(
                 return Err(code(&error));
             }
         };
-        let bytes: usize = read.batches.iter().map(Bytes::len).sum();
+        let before = batches.upto;
+        let bytes = batches.take(&read);
         budget.settle(granted, bytes as u64);
-        if bytes == 0 {
+        if batches.upto == before {
             break;
         }
-        batches.take(&read);
     }
     Ok(batches)
 }
@@ -93,18 +98,30 @@ fn code(error: &LogError) -> ErrorCode {
 }
 
 impl Batches {
-    fn take(&mut self, read: &Read) {
+    /// How many offsets may be delivered.
+    pub fn records(&self) -> i64 {
+        let batches = self.deliverable.iter();
+        batches.map(|(first, last, _)| last - first + 1).sum()
+    }
+
+    /// Takes what was read; gives the bytes that may be delivered.
+    fn take(&mut self, read: &Read) -> usize {
+        let mut deliverable = 0;
         for part in &read.batches {
             for batch in scan_batches(part) {
                 // The log checks what it reads; a batch that cannot be scanned ends the read there.
-                let Ok((header, bytes)) = batch else { return };
+                let Ok((header, bytes)) = batch else {
+                    return deliverable;
+                };
                 let (first, last) = (header.base_offset, header.last_offset());
                 self.upto = last + 1;
                 if !header.is_control() && !is_aborted(&header, read) {
+                    deliverable += bytes.len();
                     self.deliverable.push((first, last, part.slice_ref(bytes)));
                 }
             }
         }
+        deliverable
     }
 
     /// What the machine is told of it.
