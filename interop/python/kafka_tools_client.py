@@ -5,6 +5,7 @@ import os
 import re
 import tempfile
 
+import administration_tools
 from processes import Lines, run
 from scenarios import Driver, Record, check, fresh, main, topic_of, wait_until
 
@@ -69,10 +70,14 @@ class Tools(Driver):
             ("kafka-verifiable-producer", verifiable_producer),
             ("kafka-producer-perf-test", producer_performance),
             ("kafka-consumer-groups --reset-offsets", reset_offsets),
+            *administration_tools.SCENARIOS,
         ]
 
     def command(self, main_class, *arguments):
-        return JVM + ["-cp", self.class_path, main_class, "--bootstrap-server", self.bootstrap, *arguments]
+        return self.jvm(main_class) + ["--bootstrap-server", self.bootstrap, *arguments]
+
+    def jvm(self, main_class):
+        return JVM + ["-cp", self.class_path, main_class]
 
     def tool(self, main_class, *arguments, stdin=None):
         return run(self.command(main_class, *arguments), stdin).decode()

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use wire::ApiKey;
 
+use crate::addresses::Addresses;
 use crate::api;
 use crate::cluster::Topic;
 use crate::coordinator::GroupOverview;
@@ -126,7 +127,9 @@ impl Broker {
         })?;
         let cluster_id = data.cluster_id(entropy)?;
         data.remove_leftovers();
-        let facts = facts(&data, &listeners, advertised.as_ref());
+        let limits = limits.with(&broker_config);
+        let mut facts = facts(&data, &listeners, advertised.as_ref());
+        facts.extend(limits.facts());
         let config = static_config(broker_config.into_iter().chain(facts))?;
         let letters = DeadLetterSettings::of(&config);
         let share_sessions = config.integer("group.share.max.share.sessions");
@@ -143,6 +146,7 @@ impl Broker {
             keeper: &keeper,
         };
         let throttling = Throttling::new(&config);
+        let places = Addresses::new(&config).map_err(|reason| StartError::Config { reason })?;
         let telemetry = PushedMetrics::new(&config);
         let owners = Owners::start(around, config, &limits, shard_count(shards), entropy)?;
 
@@ -166,6 +170,7 @@ impl Broker {
             request_memory: kibibytes(limits.request_memory_bytes.max(limits.frame_bytes)),
             response_memory: kibibytes(limits.response_memory_bytes),
             connections: Arc::new(Semaphore::new(limits.connections)),
+            addresses: Arc::new(places),
             throttling,
             telemetry,
             limits,

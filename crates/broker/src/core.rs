@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use wire::ErrorCode;
 
+use crate::addresses::Addresses;
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterImage};
 use crate::controller::ControllerHandle;
@@ -54,6 +55,7 @@ pub struct Core {
     /// One permit is one KiB.
     pub response_memory: Arc<Semaphore>,
     pub connections: Arc<Semaphore>,
+    pub addresses: Arc<Addresses>,
     /// Turns true when the broker stops: long polls answer at once.
     pub stopping: watch::Sender<bool>,
     pub is_ready: AtomicBool,

@@ -7,6 +7,7 @@
 //! ```
 //! It knows no HTTP and no client library.
 
+mod addresses;
 mod api;
 mod broker;
 mod clock;

@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::addresses::Place;
 use crate::connection::Connection;
 use crate::core::Core;
 
@@ -45,7 +46,14 @@ pub async fn accept(listener: TcpListener, core: Arc<Core>) {
             () = &mut stopped => return,
         };
         match accepted {
-            Ok((stream, peer)) => admit(stream, peer, &core),
+            Ok((stream, peer)) => {
+                admit(stream, peer, &core);
+                let wait = core.throttling.accepted(core.now_ms());
+                if !wait.is_zero() {
+                    // Those who want to connect meanwhile wait with the kernel (KIP-612).
+                    tokio::time::sleep(wait).await;
+                }
+            }
             Err(error) => {
                 // Out of file descriptors, most often: other connections go on, this one is tried again.
                 tracing::warn!(%error, "cannot accept a connection; raise the open-file limit if this repeats");
@@ -61,6 +69,11 @@ fn admit(stream: TcpStream, peer: SocketAddr, core: &Arc<Core>) {
         tracing::debug!(%peer, limit = core.limits.connections, "refused a connection: the limit is reached");
         return;
     };
+    let Some(place) = core.addresses.admit(peer.ip()) else {
+        core.metrics.connections_refused.inc();
+        tracing::debug!(%peer, "refused a connection: its address has as many as it may (max.connections.per.ip)");
+        return;
+    };
     let image = core.image();
     let wait = core
         .throttling
@@ -68,14 +81,14 @@ fn admit(stream: TcpStream, peer: SocketAddr, core: &Arc<Core>) {
     if !wait.is_zero() {
         core.metrics
             .throttled(QuotaKey::ConnectionCreationRate, wait);
-        tokio::spawn(turn_away(stream, wait, permit, Arc::clone(core)));
+        tokio::spawn(turn_away(stream, wait, (permit, place), Arc::clone(core)));
         return;
     }
     match Connection::new(stream, peer, Arc::clone(core)) {
         Ok(connection) => {
             tokio::spawn(async move {
                 connection.run().await;
-                drop(permit);
+                drop((permit, place));
             });
         }
         Err(error) => tracing::debug!(%peer, %error, "a connection went away before it was served"),
@@ -87,12 +100,12 @@ fn admit(stream: TcpStream, peer: SocketAddr, core: &Arc<Core>) {
 async fn turn_away(
     stream: TcpStream,
     wait: Duration,
-    permit: OwnedSemaphorePermit,
+    counted: (OwnedSemaphorePermit, Place),
     core: Arc<Core>,
 ) {
     tokio::select! {
         () = tokio::time::sleep(wait) => {}
         () = core.stopped() => {}
     }
-    drop((stream, permit));
+    drop((stream, counted));
 }

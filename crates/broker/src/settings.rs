@@ -103,6 +103,47 @@ pub struct Limits {
     pub stall: Duration,
 }
 
+impl Limits {
+    /// The limits that have keys of Kafka's.
+    fn keyed(&mut self) -> [(&'static str, &mut usize); 4] {
+        [
+            ("socket.request.max.bytes", &mut self.frame_bytes),
+            ("fetch.max.bytes", &mut self.fetch_bytes),
+            ("max.connections", &mut self.connections),
+            (
+                "max.incremental.fetch.session.cache.slots",
+                &mut self.fetch_sessions,
+            ),
+        ]
+    }
+
+    /// These limits with what the configuration sets over them; a value that cannot be is refused elsewhere.
+    pub fn with(mut self, config: &BTreeMap<String, String>) -> Self {
+        for (key, limit) in self.keyed() {
+            let value = config.get(key).and_then(|value| value.trim().parse().ok());
+            *limit = value.unwrap_or(*limit);
+        }
+        // A semaphore holds no more.
+        self.connections = self.connections.min(MOST_CONNECTIONS);
+        let idle = config.get("connections.max.idle.ms");
+        let idle = idle.and_then(|value| value.trim().parse().ok());
+        self.idle = idle.map_or(self.idle, Duration::from_millis);
+        self
+    }
+
+    /// What these limits are under Kafka's keys.
+    pub fn facts(mut self) -> Vec<(String, String)> {
+        let idle = self.idle.as_millis().to_string();
+        let fact = |(key, limit): (&str, &mut usize)| (key.to_owned(), limit.to_string());
+        let mut facts: Vec<(String, String)> = self.keyed().into_iter().map(fact).collect();
+        facts.push(("connections.max.idle.ms".to_owned(), idle));
+        facts
+    }
+}
+
+/// What a limit on connections may be at most.
+const MOST_CONNECTIONS: usize = 1 << 24;
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -25,6 +25,8 @@ pub struct Throttling {
     meters: Mutex<Throttles>,
     /// `num.partitions`: what a topic counts whose creator leaves the choice to the broker.
     default_partitions: usize,
+    /// `max.connection.creation.rate`, if it is set.
+    connection_rate: Option<f64>,
 }
 
 impl Throttling {
@@ -37,6 +39,18 @@ impl Throttling {
         Self {
             meters: Mutex::new(Throttles::new(windows)),
             default_partitions: positive("num.partitions") as usize,
+            connection_rate: Some(config.integer("max.connection.creation.rate"))
+                .filter(|rate| *rate < i64::from(i32::MAX))
+                .map(|rate| rate as f64),
+        }
+    }
+
+    /// How long no further connection is accepted after one was.
+    pub fn accepted(&self, now_ms: i64) -> Duration {
+        match self.connection_rate {
+            // No address has this name, so it stands for all of them.
+            Some(rate) => self.meters.lock().connect(Millis(now_ms), "all", rate),
+            None => Duration::ZERO,
         }
     }
 

@@ -512,3 +512,36 @@ async fn telemetry_is_offered_while_somebody_wants_it() {
     alter(&mut client, (CLIENT_METRICS, "m"), "metrics", "*").await;
     assert!(offers(&mut client).await);
 }
+
+#[tokio::test]
+async fn limits_under_kafka_s_keys_are_kept() {
+    let mut settings = broker::BrokerSettings::new(Storage::Memory);
+    for (key, value) in [
+        ("max.connections.per.ip", "2"),
+        ("socket.request.max.bytes", "1000"),
+    ] {
+        settings
+            .broker_config
+            .insert(key.to_owned(), value.to_owned());
+    }
+    let broker = broker::Broker::start(settings)
+        .await
+        .expect("the broker starts");
+    let address = broker.kafka_addresses()[0];
+    let mut first = Client::connect(address).await;
+    let mut second = Client::connect(address).await;
+    let request = wire::metadata::Request::default();
+    first.call(12, &request).await;
+    second.call(12, &request).await;
+    let mut third = Client::connect(address).await;
+    assert!(
+        third.receive(12).await.is_none(),
+        "two of an address are served"
+    );
+    let frame = support::frame(wire::ApiKey::Metadata, 12, 1, &[0; 1_000]);
+    second.send_bytes(&frame).await;
+    assert!(
+        second.receive(12).await.is_none(),
+        "a larger request closes its connection"
+    );
+}
