@@ -101,6 +101,10 @@ fn report(partitions: &[Slot], outcomes: &[ErrorCode]) {
     for (partition, outcome) in partitions.iter().zip(outcomes) {
         match outcome {
             ErrorCode::None | ErrorCode::UnknownTopicOrPartition => {}
+            // After a restart it may have been written before: the producer has its epoch already.
+            ErrorCode::InvalidProducerEpoch => {
+                tracing::debug!(?partition, "the end of a transaction was written already");
+            }
             error => {
                 let error = error.message();
                 tracing::warn!(
