@@ -10,6 +10,7 @@ mod offsets;
 mod random;
 mod random_consumers;
 mod recording;
+mod recording_consumers;
 mod restarting;
 mod static_members;
 mod staying;
