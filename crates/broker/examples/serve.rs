@@ -6,20 +6,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let is_setting = |argument: &String| argument.contains('=');
-    let (settings, others): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(is_setting);
-    let broker_config = settings
-        .iter()
-        .filter_map(|setting| setting.split_once('='));
-    let broker_config = broker_config.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let mut arguments = others.into_iter();
+    let mut arguments = std::env::args().skip(1);
     let port = arguments.next().map_or(Ok(0), |port| port.parse())?;
     let storage = arguments.next().map_or(Storage::Memory, |directory| {
         Storage::Directory(directory.into())
     });
     let mut settings = BrokerSettings::new(storage);
     settings.listen = loopback(port);
-    settings.broker_config = broker_config.collect();
     settings.broker_config = arguments
         .filter_map(|pair| {
             let (key, value) = pair.split_once('=')?;

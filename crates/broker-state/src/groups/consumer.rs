@@ -57,6 +57,8 @@ pub(super) struct ConsumerGroup {
     sessions: BTreeMap<MemberId, Session>,
     /// Topics may have changed since the group epoch was given.
     is_stale: bool,
+    /// From when on regular expressions may be matched again because of it.
+    resolves_from: Millis,
     /// What the group has become in this step, as its last member of the new protocol has gone.
     downgraded: Option<ClassicGroup>,
 }
@@ -80,6 +82,7 @@ impl ConsumerGroup {
             id,
             sessions: BTreeMap::new(),
             is_stale: true,
+            resolves_from: Millis::default(),
             downgraded: None,
         }
     }

@@ -294,3 +294,26 @@ fn different_subscriptions_are_balanced() {
         ",
     );
 }
+
+#[test]
+fn expressions_are_matched_once_a_second_while_topics_come_and_go() {
+    story(
+        "
+        quiet
+        set interval=0s
+        topics t1=1
+        enter a regex=t.
+        > a: at 2 has t1:0
+        topics t1=1 t2=1
+        hb a
+        > a: at 2
+        topics t1=2 t2=1
+        after 500ms
+        hb a
+        > a: at 3 has t1:0+1
+        after 500ms
+        hb a
+        > a: at 4 has t1:0+1,t2:0
+        ",
+    );
+}

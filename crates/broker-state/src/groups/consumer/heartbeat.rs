@@ -78,7 +78,6 @@ impl ConsumerGroup {
             metadata_hash: state.metadata_hash(step.topics),
         };
         self.write(step, ConsumerChange::Group(Some(epoch)));
-        self.is_stale = false;
     }
 
     /// Makes targets for the group's epoch, unless the last ones are too young (KIP-1263).

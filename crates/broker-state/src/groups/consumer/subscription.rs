@@ -1,6 +1,7 @@
 //! What the members of a group subscribe to, and whether that or the topics themselves have changed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use wire::{ErrorCode, Uuid};
 
@@ -14,6 +15,9 @@ use crate::groups::ids::{MemberId, TopicName};
 use crate::groups::settings::ConsumerGroupSettings;
 use crate::groups::topics::TopicsImage;
 use crate::refusal::Refusal;
+
+/// Expressions are matched no more often while topics come and go: each is compared with every topic.
+const RESOLVE_INTERVAL: Duration = Duration::from_secs(1);
 
 impl MemberSettings {
     /// The expression that the member subscribes with, if any.
@@ -49,6 +53,10 @@ impl ConsumerGroup {
     ) -> bool {
         let known = self.current(step).members.get(id).cloned();
         let updated = known.clone().unwrap_or_default().updated(beat);
+        if known.as_ref() == Some(&updated) && !self.is_stale {
+            // Most heartbeats only say that somebody is there.
+            return false;
+        }
         self.set_member(step, id, known, updated)
     }
 
@@ -69,7 +77,8 @@ impl ConsumerGroup {
         if known.as_ref() != Some(&updated) {
             self.write(step, ConsumerChange::Member(id.clone(), Some(updated)));
         }
-        let resolves = self.is_stale || before.regex() != self.current(step).members[id].regex();
+        let is_due = self.is_stale && self.resolves_from <= step.now;
+        let resolves = is_due || before.regex() != self.current(step).members[id].regex();
         let regexes_changed = resolves && self.resolve_regexes(step);
         let state = self.current(step);
         let prefers_another = assignor != state.preferred_assignor(&step.settings.consumer);
@@ -78,7 +87,8 @@ impl ConsumerGroup {
         if is_new || has_changed || regexes_changed || prefers_another || topics_changed {
             self.bump_epoch(step);
         }
-        self.is_stale = false;
+        // Expressions that were matched a moment ago wait, and with them the news.
+        self.is_stale &= !is_due && !self.current(step).regexes.is_empty();
         has_changed
     }
 
@@ -106,6 +116,7 @@ impl ConsumerGroup {
     /// Matches the group's expressions against the topics that there are, and forgets those nobody uses. Says whether
     /// any matches other topics than before.
     pub(super) fn resolve_regexes(&mut self, step: &mut Step<'_>) -> bool {
+        self.resolves_from = step.now + RESOLVE_INTERVAL;
         let state = self.current(step);
         let used: BTreeSet<&str> = state
             .members
