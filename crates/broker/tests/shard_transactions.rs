@@ -34,6 +34,36 @@ fn transactions_survive_every_crash() {
     }
 }
 
+#[test]
+fn a_producer_is_known_though_its_records_were_deleted_before_the_first_checkpoint() {
+    for durability in [Durability::Sync, Durability::Os] {
+        let mut machine = Machine::new(1);
+        machine.settings.durability = durability;
+        let (mut shard, partition) = machine.start();
+        let items = vec![machine.item(&partition, 3, 5, 0)];
+        let now_ms = machine.now_ms;
+        let appended = ask(&mut shard, now_ms, |reply| Event::Append { items, reply });
+        assert_eq!(appended.expect("the disk works")[0].error, ErrorCode::None);
+        let markers = vec![machine.marker(&partition, 3, 6)];
+        let ended = ask(&mut shard, now_ms, |reply| Event::WriteMarkers {
+            markers,
+            reply,
+        });
+        assert_eq!(ended.expect("the disk works"), [ErrorCode::None]);
+        let before = machine.describe(&mut shard, &partition);
+        let deleted = ask(&mut shard, now_ms, |reply| Event::DeleteRecords {
+            partition: Arc::clone(&partition),
+            before: -1,
+            reply,
+        });
+        assert_eq!(deleted.expect("the disk works"), Ok(2));
+        machine.disk.power_cut();
+        let (mut shard, partition) = machine.start();
+        assert_eq!(machine.describe(&mut shard, &partition), before);
+        assert_eq!(before[0].producer_epoch, 6);
+    }
+}
+
 struct Dice(u64);
 
 impl Dice {

@@ -14,18 +14,23 @@ use crate::shard::{Event, Reply};
 
 pub const API: Api = Api::all(ApiKey::DescribeProducers, 0, 0);
 
+/// Producers of one answer, some 40 MB: a request may name a partition any number of times.
+const MOST_PRODUCERS: usize = 1_000_000;
+
 pub async fn handle<'a>(
     connection: &Connection,
     request: Request<'a>,
     _: &Call<'_>,
 ) -> Response<'a> {
     let image = connection.core.image();
+    let mut room = MOST_PRODUCERS;
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let found = image.topic(topic.name);
         let mut partitions = Vec::with_capacity(topic.partition_indexes.len());
         for index in topic.partition_indexes {
-            partitions.push(match describe(connection, found, index).await {
+            let described = describe(connection, found, index).await;
+            partitions.push(match described.and_then(|found| fit(found, &mut room)) {
                 Ok(producers) => PartitionResponse {
                     partition_index: index,
                     active_producers: producers.into_iter().map(respond).collect(),
@@ -50,6 +55,13 @@ pub async fn handle<'a>(
         topics,
         ..Response::default()
     }
+}
+
+fn fit(producers: Vec<ProducerState>, room: &mut usize) -> Result<Vec<ProducerState>, ErrorCode> {
+    *room = room
+        .checked_sub(producers.len())
+        .ok_or(ErrorCode::PolicyViolation)?;
+    Ok(producers)
 }
 
 async fn describe(
