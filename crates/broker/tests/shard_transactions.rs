@@ -50,13 +50,26 @@ fn a_producer_is_known_though_its_records_were_deleted_before_the_first_checkpoi
             reply,
         });
         assert_eq!(ended.expect("the disk works"), [ErrorCode::None]);
+        // What comes after lies in other segments, and the first ones go.
+        for _ in 0..40 {
+            let mut builder = BatchBuilder::new(now_ms);
+            builder.push(now_ms, None, Some(&[7; 600]), &[]);
+            let bytes = builder.build(Compression::None);
+            let items = vec![AppendItem {
+                partition: Arc::clone(&partition),
+                batch: CheckedBatch::check(bytes, usize::MAX).expect("a built batch is good"),
+                verified_at: None,
+            }];
+            let appended = ask(&mut shard, now_ms, |reply| Event::Append { items, reply });
+            assert_eq!(appended.expect("the disk works")[0].error, ErrorCode::None);
+        }
         let before = machine.describe(&mut shard, &partition);
         let deleted = ask(&mut shard, now_ms, |reply| Event::DeleteRecords {
             partition: Arc::clone(&partition),
             before: -1,
             reply,
         });
-        assert_eq!(deleted.expect("the disk works"), Ok(2));
+        assert_eq!(deleted.expect("the disk works"), Ok(42));
         machine.disk.power_cut();
         let (mut shard, partition) = machine.start();
         assert_eq!(machine.describe(&mut shard, &partition), before);
