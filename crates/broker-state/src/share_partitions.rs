@@ -147,7 +147,18 @@ impl SharePartitions {
             self.is_loaded,
             "RecoveryComesFirst: requests are answered only after loaded()"
         );
-        let reply = match command {
+        let reply = self.decide(now, request, command, effects);
+        effects.reply(request, reply);
+    }
+
+    fn decide(
+        &mut self,
+        now: Millis,
+        request: RequestId,
+        command: Command,
+        effects: &mut ShareEffects,
+    ) -> Reply {
+        match command {
             Command::Plan(plan) => {
                 let partitions = self.plan(now, request, &plan, effects);
                 Reply::Plan {
@@ -206,8 +217,7 @@ impl SharePartitions {
                 self.dead_letters_done(now, &key, first, last, effects);
                 Reply::Done(ErrorCode::None)
             }
-        };
-        effects.reply(request, reply);
+        }
     }
 
     /// The next time at which `tick` has something to do; it may find nothing.

@@ -314,11 +314,7 @@ impl Cluster {
                 epoch,
             } => self.apply_leader_epoch(*id, *first_partition, *partitions, *epoch),
             MetadataRecord::LeaderEpochsRaised => {
-                let epochs = self
-                    .topics
-                    .values_mut()
-                    .flat_map(|topic| &mut topic.leader_epochs);
-                epochs.for_each(|epoch| *epoch = epoch.saturating_add(1));
+                self.raise_leader_epochs();
                 Ok(())
             }
             MetadataRecord::ResourceConfigSet {
@@ -342,14 +338,31 @@ impl Cluster {
                 Ok(())
             }
             MetadataRecord::FeatureLevelSet { name, level, epoch } => {
-                match self.features.apply(name, *level, *epoch) {
-                    true => Ok(()),
-                    false => Err(ReplayError::Feature {
-                        name: name.clone(),
-                        level: *level,
-                    }),
-                }
+                self.apply_feature_level(name, *level, *epoch)
             }
+        }
+    }
+
+    fn raise_leader_epochs(&mut self) {
+        let epochs = self
+            .topics
+            .values_mut()
+            .flat_map(|topic| &mut topic.leader_epochs);
+        epochs.for_each(|epoch| *epoch = epoch.saturating_add(1));
+    }
+
+    fn apply_feature_level(
+        &mut self,
+        name: &str,
+        level: i16,
+        epoch: i64,
+    ) -> Result<(), ReplayError> {
+        match self.features.apply(name, level, epoch) {
+            true => Ok(()),
+            false => Err(ReplayError::Feature {
+                name: name.to_owned(),
+                level,
+            }),
         }
     }
 

@@ -29,7 +29,7 @@ use crate::metrics::{GroupLag, Metrics, SERIES_CAP, TopicSize};
 use crate::owners::{Around, Owners};
 use crate::partition::Partition;
 use crate::pushed_metrics::PushedMetrics;
-use crate::settings::{Advertised, BrokerSettings, NODE_ID};
+use crate::settings::{Advertised, BrokerSettings, Limits, NODE_ID};
 use crate::shard::{Event, Fatal, OnFatal, Reply};
 use crate::share::{self, DeadLetterSettings};
 use crate::throttle::Throttling;
@@ -105,35 +105,21 @@ impl Broker {
     /// # Errors
     /// Everything that keeps a broker from starting, with what to do about it. Nothing stays open.
     pub async fn start(settings: BrokerSettings) -> Result<Self, StartError> {
-        let BrokerSettings {
-            storage,
-            listen,
-            advertised,
-            broker_config,
-            limits,
-            clock,
-            shards,
-            disk,
-        } = settings;
-        refuse_open_network(&listen)?;
-        let data = Data::open(&storage, disk)?;
-        let listeners = bind_all(&listen)?;
-        let addresses = listeners
-            .iter()
-            .filter_map(|listener| listener.local_addr().ok())
-            .collect();
-        let entropy = entropy::uuid().ok_or_else(|| StartError::Randomness {
-            reason: "getrandom failed".to_owned(),
-        })?;
+        refuse_open_network(&settings.listen)?;
+        let data = Data::open(&settings.storage, settings.disk)?;
+        let (limits, clock, advertised) = (settings.limits, settings.clock, settings.advertised);
+        let listeners = bind_all(&settings.listen)?;
+        let bound = listeners.iter();
+        let addresses = bound.filter_map(|l| l.local_addr().ok()).collect();
+        let entropy = random()?;
         let cluster_id = data.cluster_id(entropy)?;
         data.remove_leftovers();
-        let limits = limits.with(&broker_config);
+        let limits = limits.with(&settings.broker_config);
         let mut facts = facts(&data, &listeners, advertised.as_ref());
         facts.extend(limits.facts());
-        let config = static_config(broker_config.into_iter().chain(facts))?;
+        let config = static_config(settings.broker_config.into_iter().chain(facts))?;
         let letters = DeadLetterSettings::of(&config);
-        let share_sessions = config.integer("group.share.max.share.sessions");
-        let share_sessions = usize::try_from(share_sessions).unwrap_or(usize::MAX);
+        let share_sessions = ShareSessions::new(share_session_limit(&config), limits.partitions);
 
         let (on_fatal, failure) = failure();
         let keys: Vec<ApiKey> = api::served().iter().map(|api| api.key).collect();
@@ -148,13 +134,10 @@ impl Broker {
         let throttling = Throttling::new(&config);
         let places = Addresses::new(&config).map_err(|reason| StartError::Config { reason })?;
         let telemetry = PushedMetrics::new(&config);
-        let owners = Owners::start(around, config, &limits, shard_count(shards), entropy)?;
+        let shards = shard_count(settings.shards);
+        let owners = Owners::start(around, config, &limits, shards, entropy)?;
 
         let kibibytes = |bytes: usize| Arc::new(Semaphore::new(bytes.div_ceil(1024)));
-        let sessions = FetchSessionLimits {
-            sessions: limits.fetch_sessions,
-            ..FetchSessionLimits::default()
-        };
         let core = Arc::new(Core {
             cluster_id,
             data,
@@ -165,8 +148,8 @@ impl Broker {
             metadata: owners.metadata,
             share: owners.share,
             shards: owners.shards,
-            fetch_sessions: Mutex::new(FetchSessions::new(sessions)),
-            share_sessions: Mutex::new(ShareSessions::new(share_sessions, limits.partitions)),
+            fetch_sessions: Mutex::new(fetch_sessions(&limits)),
+            share_sessions: Mutex::new(share_sessions),
             request_memory: kibibytes(limits.request_memory_bytes.max(limits.frame_bytes)),
             response_memory: kibibytes(limits.response_memory_bytes),
             connections: Arc::new(Semaphore::new(limits.connections)),
@@ -180,14 +163,7 @@ impl Broker {
             stopping: watch::channel(false).0,
             is_ready: AtomicBool::new(true),
         });
-        tokio::spawn(share::deliver(
-            Arc::downgrade(&core),
-            core.share.clone(),
-            letters,
-        ));
-        for listener in listeners {
-            tokio::spawn(listener::accept(listener, Arc::clone(&core)));
-        }
+        serve(&core, listeners, letters);
         Ok(Self {
             core,
             addresses,
@@ -473,4 +449,30 @@ fn timestamp_at(partition: &Partition, offset: i64) -> Option<i64> {
     let parts = plan.execute().ok()?;
     let header = wire::records::scan_batches(parts.first()?).next()?.ok()?.0;
     (header.base_timestamp >= 0).then_some(header.base_timestamp)
+}
+
+/// Accepts connections, and sends the dead letters of share groups.
+fn serve(core: &Arc<Core>, listeners: Vec<TcpListener>, letters: DeadLetterSettings) {
+    let share = core.share.clone();
+    tokio::spawn(share::deliver(Arc::downgrade(core), share, letters));
+    for listener in listeners {
+        tokio::spawn(listener::accept(listener, Arc::clone(core)));
+    }
+}
+
+fn random() -> Result<[u8; 16], StartError> {
+    entropy::uuid().ok_or_else(|| StartError::Randomness {
+        reason: "getrandom failed".to_owned(),
+    })
+}
+
+fn share_session_limit(config: &BrokerConfig) -> usize {
+    usize::try_from(config.integer("group.share.max.share.sessions")).unwrap_or(usize::MAX)
+}
+
+fn fetch_sessions(limits: &Limits) -> FetchSessions {
+    FetchSessions::new(FetchSessionLimits {
+        sessions: limits.fetch_sessions,
+        ..FetchSessionLimits::default()
+    })
 }

@@ -103,7 +103,7 @@ impl Owners {
             threads.into_iter().for_each(|thread| drop(thread.join()));
             return Err(error);
         }
-        let owners = Self {
+        let mut owners = Self {
             cluster: Arc::clone(&world.cluster),
             controller: ControllerHandle::new(),
             coordinator: world.coordinator.clone(),
@@ -113,11 +113,36 @@ impl Owners {
             shards,
             threads: Vec::new(),
         };
+        let replayed = Replayed {
+            controller,
+            coordinator,
+            transactions,
+            share,
+        };
+        threads.extend(replayed.spawn(&owners, world, around));
+        owners.threads = threads;
+        Ok(owners)
+    }
+}
+
+/// The owners of journals, replayed and not yet running.
+struct Replayed {
+    controller: Controller,
+    coordinator: Coordinator,
+    transactions: TransactionCoordinator,
+    share: ShareOwner,
+}
+
+impl Replayed {
+    fn spawn(self, owners: &Owners, world: World, around: Around<'_>) -> Vec<JoinHandle<()>> {
+        let clock = around.clock;
+        let mut threads = Vec::new();
         let (handle, offsets) = (owners.coordinator.clone(), Arc::clone(&world.journals[0]));
-        share.forget_gone(&owners.share, &owners.cluster.image(), |group| {
-            coordinator.has_share_group(group)
-        });
-        threads.push(coordinator.spawn(
+        self.share
+            .forget_gone(&owners.share, &owners.cluster.image(), |group| {
+                self.coordinator.has_share_group(group)
+            });
+        threads.push(self.coordinator.spawn(
             handle,
             owners.share.clone(),
             offsets,
@@ -125,7 +150,10 @@ impl Owners {
             around.keeper.clone(),
         ));
         let (handle, state) = (owners.share.clone(), Arc::clone(&world.journals[2]));
-        threads.push(share.spawn(handle, state, clock.clone(), around.keeper.clone()));
+        threads.push(
+            self.share
+                .spawn(handle, state, clock.clone(), around.keeper.clone()),
+        );
         let surroundings = Surroundings {
             cluster: Arc::clone(&owners.cluster),
             shards: owners.shards.clone(),
@@ -135,15 +163,18 @@ impl Owners {
             partition: Arc::clone(&world.journals[1]),
         };
         let handle = owners.transactions.clone();
-        threads.push(transactions.spawn(
+        threads.push(self.transactions.spawn(
             handle,
             surroundings,
             clock.clone(),
             around.keeper.clone(),
         ));
         let handle = owners.controller.clone();
-        threads.push(controller.spawn(handle, world, clock.clone(), around.keeper.clone()));
-        Ok(Self { threads, ..owners })
+        threads.push(
+            self.controller
+                .spawn(handle, world, clock.clone(), around.keeper.clone()),
+        );
+        threads
     }
 }
 

@@ -93,6 +93,15 @@ struct Reader {
 }
 
 impl Reader {
+    /// Whatever was read is committed; it may be less than there is.
+    fn assert_within(&self, committed: &[String], seed: u64) {
+        let mut rest = committed.iter();
+        for value in &self.values {
+            let is_committed = rest.any(|known| known == value);
+            assert!(is_committed, "seed {seed}: {value} was read");
+        }
+    }
+
     fn new() -> Self {
         Self {
             offset: 0,
@@ -258,15 +267,7 @@ async fn interleave(seed: u64) {
         reader
             .read_on(&mut client, 60 + dice.roll(900) as i32)
             .await;
-        // Whatever was read is committed; it may be less than there is.
-        let committed = written.committed();
-        let mut rest = committed.iter();
-        for value in &reader.values {
-            assert!(
-                rest.any(|known| known == value),
-                "seed {seed}: {value} was read"
-            );
-        }
+        reader.assert_within(&written.committed(), seed);
     }
     for (which, offsets) in std::mem::take(&mut written.open) {
         producers[which].end(&mut client, false).await;

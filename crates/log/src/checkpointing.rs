@@ -109,7 +109,35 @@ impl PartitionLog {
         let active = Arc::clone(self.active());
         active.flush_indexes()?;
         self.bytes_since_checkpoint = 0;
-        let checkpoint = Checkpoint {
+        let checkpoint = self.checkpoint_of(&active, producer_snapshot);
+        if checkpoint.state_bytes() > MAX_STATE {
+            return Err(LogError::SnapshotTooLarge {
+                path: self.dir.clone(),
+                length: checkpoint.state_bytes(),
+                limit: MAX_STATE,
+            });
+        }
+        let mut indexes = self.unsynced_indexes.clone();
+        indexes.push(active);
+        Ok(CheckpointJob {
+            disk: Arc::clone(&self.disk),
+            dir: self.dir.clone(),
+            logs: self
+                .unsynced
+                .iter()
+                .chain(&self.being_synced)
+                .cloned()
+                .collect(),
+            indexes,
+            // Whoever collected the names to sync may still be at it, so they are synced here whenever segments were added.
+            are_names_unsynced: self.are_names_unsynced || !self.being_synced.is_empty(),
+            checkpoint: Box::new(checkpoint),
+            file: Arc::clone(&self.checkpoint_file),
+        })
+    }
+
+    fn checkpoint_of(&self, active: &Segment, producer_snapshot: Vec<u8>) -> Checkpoint {
+        Checkpoint {
             log_start: self.log_start,
             segment: active.base_offset,
             progress: self.progress,
@@ -135,31 +163,7 @@ impl PartitionLog {
                 .filter(|segment| segment.transactions.entries() > 0)
                 .map(|segment| (segment.base_offset, segment.transactions.claim()))
                 .collect(),
-        };
-        if checkpoint.state_bytes() > MAX_STATE {
-            return Err(LogError::SnapshotTooLarge {
-                path: self.dir.clone(),
-                length: checkpoint.state_bytes(),
-                limit: MAX_STATE,
-            });
         }
-        let mut indexes = self.unsynced_indexes.clone();
-        indexes.push(active);
-        Ok(CheckpointJob {
-            disk: Arc::clone(&self.disk),
-            dir: self.dir.clone(),
-            logs: self
-                .unsynced
-                .iter()
-                .chain(&self.being_synced)
-                .cloned()
-                .collect(),
-            indexes,
-            // Whoever collected the names to sync may still be at it, so they are synced here whenever segments were added.
-            are_names_unsynced: self.are_names_unsynced || !self.being_synced.is_empty(),
-            checkpoint: Box::new(checkpoint),
-            file: Arc::clone(&self.checkpoint_file),
-        })
     }
 
     /// Takes note of a checkpoint that is on the disk.

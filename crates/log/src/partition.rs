@@ -106,6 +106,41 @@ pub(crate) struct Start {
     pub(crate) checkpointed_segment: Offset,
 }
 
+impl Start {
+    fn sealed_bytes(&self) -> u64 {
+        let sealed = self.segments.iter().filter_map(|segment| segment.sealed());
+        sealed.map(|sealed| sealed.size).sum()
+    }
+
+    /// What readers see first: everything that was recovered.
+    fn view(&self, settings: &LogSettings) -> PartitionView {
+        let active = self
+            .segments
+            .last()
+            .expect("recovery makes an active segment");
+        PartitionView {
+            log_start: self.log_start,
+            high_watermark: self.next_offset,
+            last_stable_offset: last_stable_offset(
+                self.next_offset,
+                self.transactions.first(),
+                self.log_start,
+            ),
+            leader_epoch: self.epochs.latest().unwrap_or(0),
+            size_bytes: ByteCount(self.sealed_bytes()) + ByteCount(self.progress.position),
+            visible: Visible {
+                segment: active.base_offset,
+                position: self.progress.position,
+                max: self.progress.max,
+            },
+            segments: self.segments.as_slice().into(),
+            skips_damage: settings.skips_damage,
+            epochs: Arc::new(self.epochs.clone()),
+            cursors: Arc::default(),
+        }
+    }
+}
+
 impl PartitionLog {
     /// A log on recovered files. Everything in them is visible.
     pub(crate) fn start(
@@ -116,39 +151,10 @@ impl PartitionLog {
         file: CheckpointFile,
         start: Start,
     ) -> Self {
-        let active = start
-            .segments
-            .last()
-            .expect("recovery makes an active segment");
-        let sealed = start
-            .segments
-            .iter()
-            .filter_map(|segment| segment.sealed())
-            .map(|sealed| sealed.size)
-            .sum();
-        let leader_epoch = start.epochs.latest().unwrap_or(0);
-        let compacted_end = file.compacted_end();
+        let sealed = start.sealed_bytes();
+        let view = start.view(&settings);
         let first_unstable = start.transactions.first();
-        let view = PartitionView {
-            log_start: start.log_start,
-            high_watermark: start.next_offset,
-            last_stable_offset: last_stable_offset(
-                start.next_offset,
-                first_unstable,
-                start.log_start,
-            ),
-            leader_epoch,
-            size_bytes: ByteCount(sealed) + ByteCount(start.progress.position),
-            visible: Visible {
-                segment: active.base_offset,
-                position: start.progress.position,
-                max: start.progress.max,
-            },
-            segments: start.segments.as_slice().into(),
-            skips_damage: settings.skips_damage,
-            epochs: Arc::new(start.epochs.clone()),
-            cursors: Arc::default(),
-        };
+        let compacted_end = file.compacted_end();
         PartitionLog {
             disk,
             dir,
@@ -161,7 +167,7 @@ impl PartitionLog {
             visible_bytes: ByteCount(sealed) + ByteCount(start.progress.position),
             log_start: start.log_start,
             next_offset: start.next_offset,
-            leader_epoch,
+            leader_epoch: view.leader_epoch,
             epochs: start.epochs,
             transactions: start.transactions,
             waiting: Vec::new(),

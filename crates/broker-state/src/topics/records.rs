@@ -166,6 +166,11 @@ impl MetadataRecord {
         let mut out = Encoder::default();
         out.byte(self.kind());
         out.byte(VERSION);
+        self.write_body(&mut out);
+        out.finish()
+    }
+
+    fn write_body(&self, out: &mut Encoder) {
         match self {
             Self::TopicCreated {
                 id,
@@ -215,22 +220,33 @@ impl MetadataRecord {
                 epoch,
             } => {
                 out.raw(&id.0);
-                out.signed((*first_partition).into());
-                out.signed((*partitions).into());
-                out.signed((*epoch).into());
+                for number in [first_partition, partitions, epoch] {
+                    out.signed((*number).into());
+                }
             }
             Self::LeaderEpochsRaised => {}
+            Self::ResourceConfigSet { .. }
+            | Self::ResourceConfigRemoved { .. }
+            | Self::FeatureLevelSet { .. }
+            | Self::ClientQuotaSet { .. }
+            | Self::ClientQuotaRemoved { .. } => self.write_setting(out),
+        }
+    }
+
+    /// The records of resources, features and quotas.
+    fn write_setting(&self, out: &mut Encoder) {
+        match self {
             Self::ResourceConfigSet {
                 resource,
                 name,
                 value,
             } => {
-                write_resource(&mut out, resource);
+                write_resource(out, resource);
                 out.text(name);
                 out.text(value);
             }
             Self::ResourceConfigRemoved { resource, name } => {
-                write_resource(&mut out, resource);
+                write_resource(out, resource);
                 out.text(name);
             }
             Self::FeatureLevelSet { name, level, epoch } => {
@@ -239,16 +255,16 @@ impl MetadataRecord {
                 out.signed(*epoch);
             }
             Self::ClientQuotaSet { entity, key, value } => {
-                write_entity(&mut out, entity);
+                write_entity(out, entity);
                 out.text(key.name());
                 out.raw(&value.0.to_be_bytes());
             }
             Self::ClientQuotaRemoved { entity, key } => {
-                write_entity(&mut out, entity);
+                write_entity(out, entity);
                 out.text(key.name());
             }
+            _ => unreachable!("write_body writes the others"),
         }
-        out.finish()
     }
 
     /// Reads what `encode` wrote.

@@ -154,6 +154,15 @@ fn the_other_kinds_bytes_are_as_documented() {
             with_id(9, &[2, 4, 6]),
         ),
         (MetadataRecord::LeaderEpochsRaised, vec![10, 0]),
+    ];
+    for (record, expected) in bytes {
+        assert_eq!(record.encode(), expected, "{record:?}");
+    }
+}
+
+#[test]
+fn the_bytes_of_resources_features_and_quotas_are_as_documented() {
+    let bytes = [
         (
             MetadataRecord::ResourceConfigSet {
                 resource: group("g"),

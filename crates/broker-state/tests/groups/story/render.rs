@@ -70,6 +70,16 @@ pub(super) fn record(record: &Record) -> String {
     }
 }
 
+fn listed(listed: &ListedGroup) -> String {
+    format!(
+        "{}({} {} {})",
+        listed.group,
+        listed.state.name(),
+        listed.group_type.name(),
+        listed.protocol_type
+    )
+}
+
 pub(super) fn reply(client: &str, reply: &Reply) -> String {
     let answer = match reply {
         Reply::Join(joined) => join(joined),
@@ -111,18 +121,7 @@ pub(super) fn reply(client: &str, reply: &Reply) -> String {
             format!("forgotten {}", joined_by_space(results))
         }
         Reply::Describe(groups) => joined_by_space(groups.iter().map(describe)),
-        Reply::List(groups) => format!(
-            "groups {}",
-            joined_by_space(groups.iter().map(|listed| {
-                format!(
-                    "{}({} {} {})",
-                    listed.group,
-                    listed.state.name(),
-                    listed.group_type.name(),
-                    listed.protocol_type
-                )
-            }))
-        ),
+        Reply::List(groups) => format!("groups {}", joined_by_space(groups.iter().map(listed))),
         Reply::ConsumerHeartbeat(answer) => super::consumers::answer(answer),
         Reply::DescribeConsumers(groups) => {
             joined_by_space(groups.iter().map(super::consumers::view))
