@@ -200,7 +200,7 @@ def client_metrics(tools):
 def acls(tools):
     expect(tools, ACLS, ["--list"], "SecurityDisabledException: No Authorizer is configured on the broker")
     add = ["--add", "--allow-principal", "User:a", "--operation", "Read", "--topic", "t"]
-    expect(tools, ACLS, add, "SecurityDisabledException: No Authorizer is configured.")
+    expect(tools, ACLS, add, "SecurityDisabledException: No Authorizer is configured on the broker")
     return "refused: SECURITY_DISABLED"
 
 

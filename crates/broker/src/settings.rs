@@ -133,8 +133,13 @@ impl Limits {
 
     /// What these limits are under Kafka's keys.
     pub fn facts(mut self) -> Vec<(String, String)> {
-        let idle = self.idle.as_millis().to_string();
-        let fact = |(key, limit): (&str, &mut usize)| (key.to_owned(), limit.to_string());
+        let idle = self.idle.as_millis().min(i64::MAX as u128).to_string();
+        // What Kafka's keys can say: 32 bits, and never a fetch of nothing.
+        let said = |limit: usize| limit.clamp(1_024, i32::MAX as usize).to_string();
+        let fact = |(key, limit): (&'static str, &mut usize)| match key {
+            "fetch.max.bytes" => (key.to_owned(), said(*limit)),
+            _ => (key.to_owned(), (*limit).min(i32::MAX as usize).to_string()),
+        };
         let mut facts: Vec<(String, String)> = self.keyed().into_iter().map(fact).collect();
         facts.push(("connections.max.idle.ms".to_owned(), idle));
         facts
