@@ -12,7 +12,7 @@ import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.*;
 
 public class CopyUnderFire {
-    static final int RECORDS = 12_000, PER_SECOND = 400, PARTITIONS = 3;
+    static final int RECORDS = 12_000, BURST = 20, PARTITIONS = 3;
     static final long PATIENCE_MS = 240_000;
     static final AtomicInteger commits = new AtomicInteger(), failures = new AtomicInteger();
     static volatile boolean done;
@@ -25,7 +25,7 @@ public class CopyUnderFire {
                 producer.send(new ProducerRecord<>(topic, i % PARTITIONS, "k", "" + i), (placed, error) -> {
                     if (error != null) error.printStackTrace();
                 });
-                if (i % PER_SECOND == PER_SECOND - 1) Thread.sleep(1000);
+                if (i % BURST == BURST - 1) Thread.sleep(50);
             }
             producer.flush();
         } catch (InterruptedException error) {
@@ -36,7 +36,7 @@ public class CopyUnderFire {
     /** Copies until told to stop; after any failure it begins anew from what is committed. */
     static void copy(String input, String output, String group, String id) {
         while (!done) {
-            Map<String, Object> reading = Map.of("group.id", group, "isolation.level", "read_committed", "session.timeout.ms", "10000", "default.api.timeout.ms", "10000");
+            Map<String, Object> reading = Map.of("group.id", group, "isolation.level", "read_committed", "session.timeout.ms", "10000", "default.api.timeout.ms", "10000", "max.poll.records", "50");
             Map<String, Object> writing = Map.of("bootstrap.servers", Interop.bootstrap, "transactional.id", id, "request.timeout.ms", "5000",
                     "delivery.timeout.ms", "15000", "max.block.ms", "15000", "transaction.timeout.ms", "20000");
             try (var consumer = Interop.consumer(reading); var producer = new KafkaProducer<>(writing, new StringSerializer(), new StringSerializer())) {
