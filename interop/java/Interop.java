@@ -396,9 +396,6 @@ public class Interop {
         all.put("transactions-fencing", Transactions::fencing);
         all.put("transactions-offsets", Transactions::offsets);
         all.put("transactions-timeout", Transactions::timeout);
-        all.put("share-group", ShareGroup::queue);
-        all.put("share-group-acknowledge", ShareGroup::acknowledge);
-        all.put("share-group-lock-timeout", ShareGroup::lockTimeout);
         all.putAll(ShareGroups.scenarios());
         return all;
     }

@@ -6,7 +6,7 @@ use crate::configs::ConfigType::{
     Boolean, Class, Double, Int, List, Long, Password, Short, String,
 };
 use crate::configs::Rule::{Anything, AtLeast, Between};
-use crate::configs::Update::ReadOnly;
+use crate::configs::Update::{Dynamic, ReadOnly};
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[ConfigKey] = &[
@@ -24,17 +24,17 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "Kafka's class that answers a client's login; without effect here."),
     broker("sasl.jaas.config", Password, None, Anything, ReadOnly,
         "The login of Java's authentication service; without effect here."),
-    broker("sasl.kerberos.kinit.cmd", String, Some("/usr/bin/kinit"), Anything, ReadOnly,
+    broker("sasl.kerberos.kinit.cmd", String, Some("/usr/bin/kinit"), Anything, Dynamic,
         "The program that logs in with Kerberos; without effect here."),
-    broker("sasl.kerberos.min.time.before.relogin", Long, Some("60000"), Anything, ReadOnly,
+    broker("sasl.kerberos.min.time.before.relogin", Long, Some("60000"), Anything, Dynamic,
         "Shortest time between two logins with Kerberos; without effect here."),
-    broker("sasl.kerberos.principal.to.local.rules", List, Some("DEFAULT"), Anything, ReadOnly,
+    broker("sasl.kerberos.principal.to.local.rules", List, Some("DEFAULT"), Anything, Dynamic,
         "How Kerberos names become short names; without effect here."),
-    broker("sasl.kerberos.service.name", String, None, Anything, ReadOnly,
+    broker("sasl.kerberos.service.name", String, None, Anything, Dynamic,
         "The broker's name for Kerberos; without effect here."),
-    broker("sasl.kerberos.ticket.renew.jitter", Double, Some("0.05"), Anything, ReadOnly,
+    broker("sasl.kerberos.ticket.renew.jitter", Double, Some("0.05"), Anything, Dynamic,
         "How much the time of a renewal varies; without effect here."),
-    broker("sasl.kerberos.ticket.renew.window.factor", Double, Some("0.8"), Anything, ReadOnly,
+    broker("sasl.kerberos.ticket.renew.window.factor", Double, Some("0.8"), Anything, Dynamic,
         "The part of a ticket's life after which it is renewed; without effect here."),
     broker("sasl.login.callback.handler.class", Class, None, Anything, ReadOnly,
         "Kafka's class that answers the broker's own login; without effect here."),
