@@ -22,6 +22,8 @@ struct Member {
     id: String,
     topic_id: Uuid,
     epoch: i32,
+    max_bytes: i32,
+    partitions: i32,
 }
 
 /// First offset, last offset, how often delivered.
@@ -57,6 +59,8 @@ impl Member {
             id: id.to_owned(),
             topic_id: assignment.topic_partitions[0].topic_id,
             epoch: 0,
+            max_bytes: i32::MAX,
+            partitions: 1,
         }
     }
 
@@ -84,14 +88,20 @@ impl Member {
             share_session_epoch: self.epoch,
             max_wait_ms,
             min_bytes: 1,
+            max_bytes: self.max_bytes,
             max_records: 500,
             batch_size: 500,
             topics: vec![FetchTopic {
                 topic_id,
-                partitions: vec![FetchPartition {
-                    partition_index: 0,
-                    acknowledgement_batches: acknowledgements(acknowledge),
-                }],
+                partitions: (0..self.partitions)
+                    .map(|partition_index| FetchPartition {
+                        partition_index,
+                        acknowledgement_batches: match partition_index {
+                            0 => acknowledgements(acknowledge),
+                            _ => Vec::new(),
+                        },
+                    })
+                    .collect(),
             }],
             ..Default::default()
         };
@@ -102,11 +112,11 @@ impl Member {
         }
         self.epoch += 1;
         let partitions = response.responses.iter();
-        let partition = partitions
+        let partitions = partitions
             .filter(|topic| topic.topic_id == topic_id)
-            .flat_map(|topic| &topic.partitions)
-            .next();
-        Ok(partition.map_or_else(Got::nothing, Got::of))
+            .flat_map(|topic| &topic.partitions);
+        let got = partitions.map(Got::of).reduce(Got::and);
+        Ok(got.unwrap_or_else(Got::nothing))
     }
 
     async fn fetch(&mut self, max_wait_ms: i32, acknowledge: &[(i64, i64, i8)]) -> Got {
@@ -182,6 +192,12 @@ impl Got {
         }
     }
 
+    fn and(mut self, other: Self) -> Self {
+        self.ranges.extend(other.ranges);
+        self.values.extend(other.values);
+        self
+    }
+
     fn of(partition: &PartitionData<'_>) -> Self {
         assert_eq!(code(partition.error_code), ErrorCode::None);
         let acquired = partition.acquired_records.iter();
@@ -245,6 +261,38 @@ async fn two_members_share_a_partition_and_no_record() {
         one.fetch(0, &[(0, 2, ACCEPT)]).await.acknowledged,
         ErrorCode::None
     );
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn only_the_first_batch_of_an_answer_may_be_larger_than_it() {
+    let (broker, mut client) = start(Storage::Memory).await;
+    prepare(&mut client, "jobs", &[&["a"], &["b"], &["c"], &["d"]]).await;
+    let mut one = Member::join(another(&broker).await, "one", "jobs").await;
+    let size = i32::try_from(batch(&["a"]).len()).expect("a small batch");
+    one.max_bytes = size + size / 2;
+    assert_eq!(one.fetch(0, &[]).await.values, ["a"]);
+    one.max_bytes = 1;
+    assert_eq!(one.fetch(0, &[]).await.values, ["b"]);
+    one.max_bytes = 2 * size;
+    assert_eq!(one.fetch(0, &[]).await.values, ["c", "d"]);
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_group_s_first_answer_waits_for_the_start_of_one_partition_only() {
+    let (broker, mut client) = start(Storage::Memory).await;
+    client.create_topic("jobs", 3, &[]).await;
+    for (partition, value) in [(1, "b"), (2, "c")] {
+        client.produce("jobs", partition, &batch(&[value])).await;
+    }
+    configure(&mut client, "share.auto.offset.reset", "earliest").await;
+    let mut one = Member::join(another(&broker).await, "one", "jobs").await;
+    one.partitions = 3;
+    assert_eq!(one.fetch(0, &[]).await.values, ["b"]);
+    client.produce("jobs", 0, &batch(&["a"])).await;
+    assert_eq!(one.fetch(0, &[]).await.values, ["a"]);
+    assert_eq!(one.fetch(0, &[]).await.values, ["c"]);
     broker.shutdown().await;
 }
 
@@ -364,6 +412,8 @@ async fn only_share_groups_have_share_sessions() {
         id: "one".to_owned(),
         topic_id: Uuid([1; 16]),
         epoch: 0,
+        max_bytes: i32::MAX,
+        partitions: 1,
     };
     assert_eq!(
         stranger.try_fetch(0, &[]).await,

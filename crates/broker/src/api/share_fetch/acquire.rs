@@ -202,7 +202,8 @@ fn isolation(wanted: &Wanted) -> Isolation {
     }
 }
 
-/// Asks where to read; partitions that the group has never read are given their start first.
+/// Asks where to read; partitions that the group has never read are given their start first. When there is nothing else to
+/// read, the first of them that has something is answered with; the next fetch goes on with the others.
 async fn plan<'a>(
     core: &'a Core,
     wanted: &'a Wanted,
@@ -210,17 +211,17 @@ async fn plan<'a>(
     fetched: &mut Fetched,
 ) -> Option<Reading<'a>> {
     let (mut reading, starting) = plan_once(core, wanted, logs, fetched).await?;
-    if starting.is_empty() {
-        return Some(reading);
-    }
-    for (partition, log) in &starting {
-        if let Err(error) = start(core, wanted, *partition, log).await {
+    let waits_for_a_start = reading.partitions.is_empty();
+    for (partition, log) in starting {
+        if let Err(error) = start(core, wanted, partition, &log).await {
             let refused = Partition::refused(error);
-            fetched.partitions.insert(*partition, refused);
+            fetched.partitions.insert(partition, refused);
+        } else if waits_for_a_start {
+            (reading, _) = plan_once(core, wanted, &[(partition, log)], fetched).await?;
+            if !reading.partitions.is_empty() {
+                break;
+            }
         }
-    }
-    if reading.partitions.is_empty() {
-        reading = plan_once(core, wanted, &starting, fetched).await?.0;
     }
     Some(reading)
 }

@@ -24,7 +24,8 @@ pub struct Batches {
     pub deliverable: Vec<(i64, i64, Bytes)>,
 }
 
-/// Reads from `from` on, until there are `records` deliverable offsets or the budget is used up.
+/// Reads from `from` on, until there are `records` deliverable offsets or the budget is used up. Only the first batch of an
+/// answer may be larger than what is left of it (KIP-74).
 ///
 /// # Errors
 /// `OFFSET_OUT_OF_RANGE` when retention was faster, `CORRUPT_MESSAGE`, `KAFKA_STORAGE_ERROR`.
@@ -41,6 +42,7 @@ pub async fn read(
         upto: from,
         deliverable: Vec::new(),
     };
+    let mut is_first = budget.memory.is_none();
     for _ in 0..STEPS {
         if batches.records() >= records {
             break;
@@ -62,9 +64,15 @@ pub async fn read(
                 return Err(code(&error));
             }
         };
+        let len: usize = read.batches.iter().map(Bytes::len).sum();
+        if !is_first && len as u64 > budget.left {
+            budget.settle(granted, 0);
+            break;
+        }
         let before = batches.upto;
         let bytes = batches.take(&read);
         budget.settle(granted, bytes as u64);
+        is_first &= batches.deliverable.is_empty();
         if batches.upto == before {
             break;
         }
