@@ -82,6 +82,8 @@ pub struct Groups {
     live: HashMap<GroupId, LiveGroup>,
     topics: TopicsImage,
     configs: GroupConfigs,
+    /// Whether they have been told since the start.
+    has_configs: bool,
     deadlines: Deadlines,
     next_sweep: Millis,
     /// How far an unfinished sweep has come.
@@ -122,6 +124,7 @@ impl Groups {
             live: HashMap::new(),
             topics: TopicsImage::default(),
             configs: GroupConfigs::default(),
+            has_configs: false,
             deadlines: Deadlines::default(),
             next_sweep: Millis::default(),
             sweep_after: None,
@@ -275,8 +278,25 @@ impl Groups {
 
     /// Changes what is configured for single groups, and for those without settings of their own; sessions under way
     /// keep theirs until the next heartbeat.
-    pub fn set_configs(&mut self, configs: GroupConfigs) {
+    /// The first one after a start counts for the members that were recorded.
+    pub fn set_configs(&mut self, now: Millis, configs: GroupConfigs) {
         self.configs = configs;
+        if !self.has_configs {
+            self.has_configs = true;
+            self.restart_sessions(now);
+        }
+    }
+
+    /// Gives every recorded member of a consumer group as long as its group's configuration says.
+    fn restart_sessions(&mut self, now: Millis) {
+        for (id, live) in &mut self.live {
+            let recorded = self.durable.get(id.as_str());
+            let recorded = recorded.and_then(|group| group.consumer.as_ref());
+            if let (LiveGroup::Consumer(group), Some(state)) = (&mut *live, recorded) {
+                *group = ConsumerGroup::recorded(id.clone(), state, now, &self.configs);
+                self.deadlines.set(id, live.next_deadline());
+            }
+        }
     }
 
     fn join(

@@ -249,7 +249,8 @@ impl Coordinator {
     /// Gives the groups the latest image; those in between, while many topics are made, do not matter.
     fn take_topics(&mut self, now_ms: i64, effects: &mut Effects<Record, GroupReply>) {
         if let Some(image) = self.new_topics.take() {
-            self.groups.set_configs(image.group_configs().clone());
+            let configs = image.group_configs().clone();
+            self.groups.set_configs(Millis(now_ms), configs);
             self.groups
                 .set_topics(Millis(now_ms), topics(&image), effects);
         }

@@ -504,3 +504,23 @@ fn racks_and_hosts_are_told() {
         ",
     );
 }
+
+#[test]
+fn after_a_restart_the_configuration_of_the_group_counts() {
+    story(
+        "
+        quiet
+        set silence=9m
+        topics t1=1
+        enter a topics=t1
+        > a: at 2 has t1:0
+        restart
+        after 8m
+        view
+        > Stable 2/2 uniform a.1@2 t1:0;
+        after 1m
+        view
+        > Empty 3/3 uniform
+        ",
+    );
+}

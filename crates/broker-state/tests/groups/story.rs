@@ -476,8 +476,8 @@ impl World {
 
     fn restart(&mut self) {
         let mut groups = self.replayed();
-        groups.set_configs(self.configs());
         groups.loaded(self.now);
+        groups.set_configs(self.now, self.configs());
         groups.set_topics(self.now, self.topics.clone(), &mut self.effects);
         self.groups = groups;
         self.waiting.clear();

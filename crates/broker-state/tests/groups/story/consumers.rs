@@ -33,7 +33,7 @@ impl World {
             "silence" => self.config.consumer.session_timeout = value,
             _ => self.config.consumer.assignment_interval = value,
         }
-        self.groups.set_configs(self.configs());
+        self.groups.set_configs(self.now, self.configs());
     }
 
     pub(super) fn configs(&self) -> GroupConfigs {
