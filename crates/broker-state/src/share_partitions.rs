@@ -31,8 +31,8 @@ use runs::State;
 
 pub use command::{
     Acknowledge, AcknowledgeBatch, AcknowledgePartition, AcknowledgeType, Acquire,
-    AcquirePartition, Acquired, Command, DeadLetters, DescribedPartition, Plan, PlanPartition,
-    Planned, Refusal, Reply, ShareSettings,
+    AcquirePartition, Acquired, Command, DeadLetters, DescribedPartition, Initialize, Plan,
+    PlanPartition, Planned, Refusal, Reply, ShareSettings,
 };
 pub use records::{Record, RecordError, SharePartitionKey, Snapshot, StateBatch, Update};
 pub use runs::Delivery;
@@ -189,19 +189,9 @@ impl SharePartitions {
                 self.release(now, &group, &member, partitions, effects);
                 Reply::Done(ErrorCode::None)
             }
-            Command::Initialize {
-                group,
-                state_epoch,
-                partitions,
-                is_reset,
-            } => Reply::Done(self.initialize(
-                now,
-                &group,
-                state_epoch,
-                partitions,
-                is_reset,
-                effects,
-            )),
+            Command::Initialize(initialize) => {
+                Reply::Done(self.initialize(now, initialize, effects))
+            }
             Command::Delete { group, topics } => {
                 self.delete(&group, topics.as_deref(), effects);
                 Reply::Done(ErrorCode::None)
@@ -307,14 +297,17 @@ impl SharePartitions {
     fn initialize(
         &mut self,
         now: Millis,
-        group: &GroupId,
-        state_epoch: i32,
-        partitions: Vec<(Uuid, i32, Option<i64>)>,
-        is_reset: bool,
+        initialize: Initialize,
         effects: &mut ShareEffects,
     ) -> ErrorCode {
+        let Initialize {
+            group,
+            state_epoch,
+            partitions,
+            is_reset,
+        } = initialize;
         for (topic_id, partition, start) in partitions {
-            let key = key(group, topic_id, partition);
+            let key = key(&group, topic_id, partition);
             let is_there = self.partition(&key).is_some();
             if is_there && !is_reset {
                 continue;
@@ -324,7 +317,7 @@ impl SharePartitions {
             }
             self.create(now, &key, state_epoch, start, effects);
         }
-        self.woken.insert(group.clone());
+        self.woken.insert(group);
         ErrorCode::None
     }
 

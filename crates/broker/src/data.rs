@@ -7,6 +7,7 @@
 //! <data>/__cluster_metadata-0/     topics and settings, the controller's log
 //! <data>/__consumer_offsets-0/     groups and their offsets, the coordinator's log
 //! <data>/__transaction_state-0/    transactions, the transaction coordinator's log
+//! <data>/__share_group_state-0/    what share groups have done with their records
 //! ```
 
 use std::fs::{File, OpenOptions};

@@ -62,14 +62,7 @@ pub enum Command {
         partitions: Option<Vec<(Uuid, i32)>>,
     },
     /// Makes the state of partitions, or makes it anew with another start offset.
-    Initialize {
-        group: GroupId,
-        state_epoch: i32,
-        /// Topic id, partition, start offset.
-        partitions: Vec<(Uuid, i32, Option<i64>)>,
-        /// Whether state that is there already is replaced.
-        is_reset: bool,
-    },
+    Initialize(Initialize),
     /// Forgets the state of a group in these topics, or in all.
     Delete {
         group: GroupId,
@@ -86,6 +79,16 @@ pub enum Command {
         first: i64,
         last: i64,
     },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Initialize {
+    pub group: GroupId,
+    pub state_epoch: i32,
+    /// Topic id, partition, start offset.
+    pub partitions: Vec<(Uuid, i32, Option<i64>)>,
+    /// Whether state that is there already is replaced.
+    pub is_reset: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 use broker_state::groups::{
     Command, GroupId, InspectedShareGroup, Reply, ShareCommand, ShareReply, TopicName,
 };
-use broker_state::share_partitions::Command as PartitionsCommand;
+use broker_state::share_partitions::{Command as PartitionsCommand, Initialize};
 use wire::alter_share_group_offsets::{PartitionResponse, Request, Response, Topic, TopicResponse};
 use wire::{ApiKey, ErrorCode, Uuid};
 
@@ -48,12 +48,12 @@ async fn alter(
     if resets.partitions.is_empty() {
         return Ok(responses);
     }
-    let command = PartitionsCommand::Initialize {
+    let command = PartitionsCommand::Initialize(Initialize {
         group: group.clone(),
         state_epoch: inspected.epoch,
         partitions: resets.partitions,
         is_reset: true,
-    };
+    });
     core.share_done(command).await?;
     let topics = resets.topics;
     let command = ShareCommand::Initialized { group, topics };

@@ -5,7 +5,7 @@ use broker_state::groups::{
     Command, GroupId, Reply, ShareCommand, ShareHeartbeat, ShareHeartbeatReply, ShareReply,
     ShareTimes, ToInitialize,
 };
-use broker_state::share_partitions::Command as PartitionsCommand;
+use broker_state::share_partitions::{Command as PartitionsCommand, Initialize};
 use wire::share_group_heartbeat::{Assignment, Request, Response, TopicPartitions};
 use wire::{ApiKey, ErrorCode};
 
@@ -69,12 +69,12 @@ async fn initialize(
         let of_topic = topic.partitions.iter();
         of_topic.map(move |partition| (topic.topic_id, *partition, start(topic)))
     });
-    let command = PartitionsCommand::Initialize {
+    let command = PartitionsCommand::Initialize(Initialize {
         group: group.clone(),
         state_epoch: reply.group_epoch,
         partitions: partitions.collect(),
         is_reset: false,
-    };
+    });
     core.share_done(command).await?;
     let topics = reply.initialize.iter();
     let topics = topics.map(|topic| {

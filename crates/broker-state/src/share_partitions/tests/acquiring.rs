@@ -199,12 +199,12 @@ fn there_are_no_more_share_partitions_than_the_limit_says() {
     let mut rig = Rig::new(10, 10);
     let group = Rig::group();
     let partitions = (1..=9).map(|partition| (TOPIC, partition, None));
-    let initialize = Command::Initialize {
+    let initialize = Command::Initialize(Initialize {
         group: group.clone(),
         state_epoch: 1,
         partitions: partitions.collect(),
         is_reset: false,
-    };
+    });
     assert_eq!(rig.ask(initialize), Reply::Done(ErrorCode::None));
     assert_eq!(rig.machine.len(), 10);
     let key = key(&group, TOPIC, 10);

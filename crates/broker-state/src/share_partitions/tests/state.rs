@@ -3,12 +3,12 @@
 use super::*;
 
 fn initialize(rig: &mut Rig, start: Option<i64>, is_reset: bool) {
-    let reply = rig.ask(Command::Initialize {
+    let reply = rig.ask(Command::Initialize(Initialize {
         group: Rig::group(),
         state_epoch: 3,
         partitions: vec![(TOPIC, 0, start)],
         is_reset,
-    });
+    }));
     assert_eq!(reply, Reply::Done(ErrorCode::None));
 }
 
