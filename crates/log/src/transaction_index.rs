@@ -47,10 +47,24 @@ pub(crate) struct TransactionIndex {
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     entries: u32,
-    digest: Digest,
+    /// Of the entries. Most segments have none, and a digest takes 300 bytes.
+    digest: Option<Box<Digest>>,
+}
+
+impl State {
+    fn add(&mut self, bytes: &[u8]) {
+        self.entries += (bytes.len() / ENTRY) as u32;
+        self.digest
+            .get_or_insert_with(|| Box::new(digest()))
+            .update(bytes);
+    }
+}
+
+fn digest() -> Digest {
+    Digest::new(CrcAlgorithm::Crc32Iscsi)
 }
 
 impl TransactionIndex {
@@ -60,10 +74,7 @@ impl TransactionIndex {
             disk: Arc::clone(disk),
             path,
             file: OnceLock::new(),
-            state: Mutex::new(State {
-                entries: 0,
-                digest: Digest::new(CrcAlgorithm::Crc32Iscsi),
-            }),
+            state: Mutex::default(),
         }
     }
 
@@ -87,18 +98,13 @@ impl TransactionIndex {
         let mut bytes = Vec::new();
         file.read_at(0, length, &mut bytes)
             .context("read", &index.path)?;
-        let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
-        digest.update(&bytes);
-        if bytes.len() < length || digest.finalize() as u32 != claim.crc {
+        index.state.lock().add(&bytes);
+        if bytes.len() < length || index.claim() != claim {
             return Ok(None);
         }
         if file.len().context("measure", &index.path)? > length as u64 {
             file.set_len(length as u64).context("cut", &index.path)?;
         }
-        *index.state.lock() = State {
-            entries: claim.entries,
-            digest,
-        };
         index.file.get_or_init(|| file);
         Ok(Some(index))
     }
@@ -120,11 +126,7 @@ impl TransactionIndex {
         if bytes.chunks(ENTRY).map(decode).any(|entry| entry.is_none()) {
             return Ok(None);
         }
-        {
-            let mut state = index.state.lock();
-            state.entries = (bytes.len() / ENTRY) as u32;
-            state.digest.update(&bytes);
-        }
+        index.state.lock().add(&bytes);
         index.file.get_or_init(|| file);
         Ok(Some(index))
     }
@@ -151,7 +153,7 @@ impl TransactionIndex {
         let state = self.state.lock();
         Claim {
             entries: state.entries,
-            crc: state.digest.finalize() as u32,
+            crc: state.digest.as_ref().map_or(0, |digest| digest.finalize()) as u32,
         }
     }
 
@@ -182,9 +184,7 @@ impl TransactionIndex {
         let position = u64::from(self.entries()) * ENTRY as u64;
         file.write_at(position, &[IoSlice::new(&bytes)])
             .context("write", &self.path)?;
-        let mut state = self.state.lock();
-        state.entries += aborted.len() as u32;
-        state.digest.update(&bytes);
+        self.state.lock().add(&bytes);
         Ok(is_new)
     }
 
