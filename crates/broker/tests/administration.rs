@@ -545,3 +545,61 @@ async fn limits_under_kafka_s_keys_are_kept() {
         "a larger request closes its connection"
     );
 }
+
+#[tokio::test]
+async fn a_feature_at_level_0_is_not_in_use() {
+    use wire::consumer_group_heartbeat::{Request, Response};
+    let (_broker, mut client) = start(Storage::Memory).await;
+    let join = Request {
+        group_id: "g",
+        member_id: "m",
+        rebalance_timeout_ms: 1_000,
+        subscribed_topic_names: Some(Vec::new()),
+        topic_partitions: Some(Vec::new()),
+        ..Default::default()
+    };
+    let reply = client.call(1, &join).await;
+    assert_eq!(reply.read::<Response<'_>>().error_code, 0);
+    let update = wire::update_features::FeatureUpdate {
+        feature: "group.version",
+        max_version_level: 0,
+        upgrade_type: 2,
+        ..Default::default()
+    };
+    let request = wire::update_features::Request {
+        feature_updates: vec![update],
+        ..Default::default()
+    };
+    let reply = client.call(2, &request).await;
+    let error = reply
+        .read::<wire::update_features::Response<'_>>()
+        .error_code;
+    assert_eq!(error, 0);
+    let reply = client.call(1, &join).await;
+    let error = reply.read::<Response<'_>>().error_code;
+    assert_eq!(error, ErrorCode::UnsupportedVersion.code());
+}
+
+#[tokio::test]
+async fn the_cluster_is_described_to_those_who_want_brokers() {
+    use wire::describe_cluster::{Request, Response};
+    let (_broker, mut client) = start(Storage::Memory).await;
+    for (endpoint_type, error) in [
+        (1, ErrorCode::None),
+        (2, ErrorCode::MismatchedEndpointType),
+        (9, ErrorCode::UnsupportedEndpointType),
+    ] {
+        let request = Request {
+            endpoint_type,
+            include_fenced_brokers: true,
+            ..Default::default()
+        };
+        let reply = client.call(2, &request).await;
+        let response: Response<'_> = reply.read();
+        assert_eq!(response.error_code, error.code());
+        assert_eq!(
+            response.brokers.len(),
+            usize::from(error == ErrorCode::None)
+        );
+    }
+}

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use broker_state::features::GROUP_VERSION;
 use broker_state::groups::{
     Command, ConsumerHeartbeat, ConsumerHeartbeatReply, MemberId, Partitions, Reply,
 };
@@ -24,6 +25,10 @@ pub async fn handle(
     request: Request<'_>,
     call: &Call<'_>,
 ) -> Response<'static> {
+    if connection.core.image().features().level(GROUP_VERSION) < 1 {
+        let message = "group.version is 0: groups of the consumer protocol are not in use";
+        return refused(&Refusal::new(ErrorCode::UnsupportedVersion, message));
+    }
     let is_joining = request.member_epoch == 0;
     let makes_id = call.header.api_version < CONSUMER_MAKES_ID && is_joining;
     let member_id = if request.member_id.is_empty() && makes_id {

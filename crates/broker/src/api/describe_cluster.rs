@@ -12,6 +12,7 @@ pub const API: Api = Api::all(ApiKey::DescribeCluster, 0, 2);
 
 /// Brokers rather than controllers (KIP-919).
 const BROKER_ENDPOINTS: i8 = 1;
+const CONTROLLER_ENDPOINTS: i8 = 2;
 /// "Not asked for".
 const NO_OPERATIONS: i32 = i32::MIN;
 
@@ -20,10 +21,14 @@ pub async fn handle(
     request: Request,
     call: &Call<'_>,
 ) -> Response<'static> {
-    if call.header.api_version >= 1 && request.endpoint_type != BROKER_ENDPOINTS {
+    let endpoint_type = match call.header.api_version {
+        0 => BROKER_ENDPOINTS,
+        _ => request.endpoint_type,
+    };
+    if let Some((error, message)) = refuse(endpoint_type) {
         return Response {
-            error_code: ErrorCode::MismatchedEndpointType.code(),
-            error_message: Some("this is a broker, not a controller".into()),
+            error_code: error.code(),
+            error_message: Some(message.into()),
             ..Response::default()
         };
     }
@@ -45,6 +50,22 @@ pub async fn handle(
             NO_OPERATIONS
         },
         ..Response::default()
+    }
+}
+
+/// What is not a broker's endpoint is not here.
+fn refuse(endpoint_type: i8) -> Option<(ErrorCode, String)> {
+    match endpoint_type {
+        BROKER_ENDPOINTS => None,
+        CONTROLLER_ENDPOINTS => Some((
+            ErrorCode::MismatchedEndpointType,
+            "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER"
+                .to_owned(),
+        )),
+        other => Some((
+            ErrorCode::UnsupportedEndpointType,
+            format!("Unsupported endpoint type {other}"),
+        )),
     }
 }
 
