@@ -9,6 +9,7 @@ mod migrating;
 mod offsets;
 mod random;
 mod random_consumers;
+mod random_transactions;
 mod recording;
 mod recording_consumers;
 mod restarting;

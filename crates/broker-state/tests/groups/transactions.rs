@@ -268,3 +268,25 @@ fn an_end_from_before_the_open_transaction_ends_nothing() {
          > fetched t1:0=42",
     );
 }
+
+#[test]
+fn a_member_of_a_consumer_group_commits_in_a_transaction_with_its_epoch() {
+    story(
+        "topics t1=2
+         quiet
+         enter a topics=t1
+         > a: at 2 has t1:0+1
+         commit a t1:0=5 id=1 in=7
+         > a: committed t1:0
+         commit a t1:0=6 id=1 in=7 generation=9
+         > a: committed t1:0!STALE_MEMBER_EPOCH
+         commit a t1:0=6 id=1 in=7 as=stranger
+         > a: committed t1:0!UNKNOWN_MEMBER_ID
+         fetch t1:0 stable
+         > fetched t1:0!UNSTABLE_OFFSET_COMMIT
+         end 7 commit
+         > ended
+         fetch t1:0 stable
+         > fetched t1:0=5",
+    );
+}
