@@ -6,7 +6,7 @@ use std::time::Duration;
 use broker::Entry;
 use broker_state::groups::{
     Command, CommitOffsets, CommittedTopic, DeleteOffsets, DurableGroups, Generation, GroupEffects,
-    GroupId, GroupSettings, Groups, MemberId, Record, Reply, TopicName,
+    GroupId, GroupSettings, Groups, MemberId, Record, Reply, TopicImage, TopicName,
 };
 use broker_state::step::{Effects, Millis, RequestId};
 use wire::{ErrorCode, Uuid};
@@ -225,7 +225,14 @@ impl World {
             let found = found.and_then(|group| group.offset(topic.as_str(), *partition));
             found.is_some_and(|found| found.offset == *offset)
         });
-        self.groups.loaded(Millis(self.store.now_ms));
+        let now = Millis(self.store.now_ms);
+        self.groups.loaded(now);
+        let t1 = TopicImage {
+            id: Uuid([1; 16]),
+            partitions: 4,
+        };
+        let topics = [("t1".into(), t1)].into_iter().collect();
+        self.groups.set_topics(now, topics, &mut Effects::new());
     }
 
     /// The replayed state is the promised one, and some of the records after it in their order; tells how many.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use broker_state::groups::{
-    Command, CommitOffsets, CommitPartition, CommitTopic, Generation, GroupId, Heartbeat,
-    InstanceId, JoinGroup, LeaveGroup, MemberId, MemberIdentity, Protocol, Reply, SharedBytes,
-    SyncGroup,
+    Command, CommitOffsets, CommitPartition, CommitTopic, ConsumerHeartbeat, Generation, GroupId,
+    Heartbeat, InstanceId, JoinGroup, LeaveGroup, MemberId, MemberIdentity, Partitions, Protocol,
+    Reply, SharedBytes, SyncGroup,
 };
 use wire::{ErrorCode, Uuid};
 
@@ -22,6 +22,9 @@ pub struct Member {
     /// Whom it must assign partitions to, if it leads.
     roster: Vec<MemberId>,
     has_joined: bool,
+    /// It speaks the protocol in which the broker assigns (KIP-848); its generation is its epoch then.
+    beats: bool,
+    assigned: Partitions,
 }
 
 impl Member {
@@ -33,12 +36,31 @@ impl Member {
             generation: Generation::NONE,
             roster: Vec::new(),
             has_joined: false,
+            beats: false,
+            assigned: Partitions::new(),
         }
     }
 
     pub fn next_command(&mut self, dice: &mut Dice, fresh: MemberId) -> Command {
+        if !self.has_joined && dice.one_in(3) {
+            self.beats = true;
+            self.member_id = fresh;
+            self.generation = Generation(0);
+            return self.beat(Some(Partitions::new()));
+        }
         if !self.has_joined || dice.one_in(30) {
+            if std::mem::take(&mut self.beats) {
+                self.member_id = MemberId::default();
+            }
             return self.join(fresh);
+        }
+        if self.beats {
+            return match dice.below(20) {
+                0..6 => self.commit(dice),
+                6 => self.leave_by_beat(),
+                7..14 => self.beat(Some(self.assigned.clone())),
+                _ => self.beat(None),
+            };
         }
         match dice.below(20) {
             0..7 => self.sync(),
@@ -74,10 +96,33 @@ impl Member {
         })
     }
 
+    /// A heartbeat of a consumer group; the first one says everything.
+    fn beat(&self, owned: Option<Partitions>) -> Command {
+        let joins = self.generation == Generation(0);
+        Command::ConsumerHeartbeat(ConsumerHeartbeat {
+            group: self.group.clone(),
+            member_id: self.member_id.clone(),
+            epoch: self.generation.0,
+            instance_id: self.instance_id.clone(),
+            client_id: "client".to_owned(),
+            client_host: "/127.0.0.1".to_owned(),
+            rebalance_timeout: joins.then_some(Duration::from_secs(10)),
+            topics: joins.then(|| ["t1".into()].into()),
+            owned,
+            ..ConsumerHeartbeat::default()
+        })
+    }
+
+    fn leave_by_beat(&mut self) -> Command {
+        self.has_joined = false;
+        self.generation = Generation(-1);
+        self.beat(None)
+    }
+
     fn sync(&self) -> Command {
         let assignments = self.roster.iter().cloned();
         let share = |member: MemberId| {
-            let share = SharedBytes::from(member.as_str().as_bytes());
+            let share = assignment(member.as_str());
             (member, share)
         };
         Command::Sync(SyncGroup {
@@ -126,6 +171,15 @@ impl Member {
                 self.roster = roster.map(|member| member.member_id.clone()).collect();
                 joined.error
             }
+            Reply::ConsumerHeartbeat(Ok(beaten)) => {
+                self.has_joined = beaten.epoch >= 0;
+                self.generation = Generation(beaten.epoch);
+                if let Some(assigned) = &beaten.assignment {
+                    self.assigned.clone_from(assigned);
+                }
+                ErrorCode::None
+            }
+            Reply::ConsumerHeartbeat(Err(refusal)) => refusal.error,
             Reply::Sync(synced) => synced.error,
             Reply::Heartbeat(error) => *error,
             Reply::CommitOffsets(topics) => topics
@@ -147,6 +201,19 @@ impl Member {
             self.member_id = MemberId::default();
         }
     }
+}
+
+/// Partition 0 of one topic, as consumers encode it, so that the group may change its protocol.
+fn assignment(topic: &str) -> SharedBytes {
+    let length = [0, topic.len() as u8];
+    let parts: [&[u8]; 5] = [
+        &[0, 0, 0, 0, 0, 1],
+        &length,
+        topic.as_bytes(),
+        &[0, 0, 0, 1, 0, 0, 0, 0],
+        &[255; 4],
+    ];
+    SharedBytes::from(parts.concat())
 }
 
 /// One offset of one of a few partitions.
