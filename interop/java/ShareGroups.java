@@ -219,6 +219,31 @@ public class ShareGroups {
         return "what a killed member had came again after " + (System.currentTimeMillis() - start) + " ms";
     }
 
+    /** KIP-1191, newer than this client: the broker does it all. */
+    static String deadLetters() throws Exception {
+        String letters = "dlq." + Interop.fresh("letters");
+        var enabled = Map.of("errors.deadletterqueue.group.enable", "true");
+        Interop.admin.createTopics(List.of(new NewTopic(letters, 1, (short) 1).configs(enabled))).all().get();
+        String group = group("letters", "errors.deadletterqueue.topic.name=" + letters, "errors.deadletterqueue.copy.record.enable=true");
+        String topic = topic("letters", 1, 3);
+        try (var a = new Worker(group, topic, EXPLICIT)) {
+            a.some();
+            a.consumer.acknowledge(a.last.get(0), AcknowledgeType.ACCEPT);
+            a.consumer.acknowledge(a.last.get(1), AcknowledgeType.REJECT);
+            a.consumer.acknowledge(a.last.get(2), AcknowledgeType.RELEASE);
+            a.consumer.commitSync();
+            for (int count = 2; count <= 5; count++) {
+                a.some();
+                a.answer(AcknowledgeType.RELEASE);
+            }
+        }
+        var found = Interop.read(letters, 2);
+        Interop.check(found.get(0).value().equals("value-1") && found.get(1).value().equals("value-2"), "letters: " + found);
+        var header = found.get(1).headers().lastHeader("__dlq.errors.delivery.count");
+        Interop.check(new String(header.value()).equals("5"), "delivered " + new String(header.value()) + " times");
+        return "one rejected and one that failed 5 times, with their headers";
+    }
+
     static String strict() throws Exception {
         String group = group("strict");
         String topic = topic("strict", 1, 100);
@@ -279,6 +304,7 @@ public class ShareGroups {
         all.put("share-lock-timeout", ShareGroups::timedOut);
         all.put("share-renew", ShareGroups::renewed);
         all.put("share-kill", ShareGroups::killed);
+        all.put("share-dead-letters", ShareGroups::deadLetters);
         all.put("share-record-limit", ShareGroups::strict);
         all.put("share-admin", ShareGroups::administered);
         return all;
