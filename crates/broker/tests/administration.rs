@@ -92,26 +92,43 @@ async fn a_producer_beyond_its_quota_is_told_to_wait_and_not_read_meanwhile() {
 async fn a_consumer_beyond_its_quota_gets_nothing_until_it_has_waited() {
     let (_broker, mut client) = start(Storage::Memory).await;
     client.create_topic("orders", 1, &[]).await;
-    let large = batch(&["x".repeat(20_000).as_str()]);
+    let large = batch(&["x".repeat(15_000).as_str()]);
     client.produce("orders", 0, &large).await;
     let entity: Parts = &[("user", None)];
     assert_eq!(
-        set_quota(&mut client, entity, "consumer_byte_rate", 1_990.0).await,
+        set_quota(&mut client, entity, "consumer_byte_rate", 2_900.0).await,
         0
     );
-    let fetch = support::fetch_request("orders", 0, 0, 0);
-    let reply = client.call(11, &fetch).await;
+    assert_eq!(
+        client.fetch("orders", 0, 0).await.len(),
+        1,
+        "the windows hold one"
+    );
+    let reply = client
+        .call(11, &support::fetch_request("orders", 0, 0, 0))
+        .await;
     let response: wire::fetch::Response<'_> = reply.read();
     assert!(response.throttle_time_ms > 0);
     assert!(response.responses.is_empty(), "what was read is not sent");
-    let (_broker, mut other) = start(Storage::Memory).await;
-    other.create_topic("orders", 1, &[]).await;
-    other.produce("orders", 0, &large).await;
+}
+
+#[tokio::test]
+async fn a_batch_beyond_what_a_quota_ever_allows_is_sent_and_waited_for_afterwards() {
+    let (_broker, mut client) = start(Storage::Memory).await;
+    client.create_topic("orders", 1, &[]).await;
+    let large = batch(&["x".repeat(15_000).as_str()]);
+    client.produce("orders", 0, &large).await;
+    let entity: Parts = &[("user", None)];
     assert_eq!(
-        other.fetch("orders", 0, 0).await.len(),
-        1,
-        "without a quota it is"
+        set_quota(&mut client, entity, "consumer_byte_rate", 100.0).await,
+        0
     );
+    let reply = client
+        .call(11, &support::fetch_request("orders", 0, 0, 0))
+        .await;
+    assert_eq!(support::values(&reply, 0).len(), 1);
+    let response: wire::fetch::Response<'_> = reply.read();
+    assert!(response.throttle_time_ms > 0);
 }
 
 #[tokio::test]

@@ -74,10 +74,11 @@ pub async fn answer(connection: &Connection, call: &Call<'_>) -> Result<Answer, 
         .collect();
     let (read, spent) = timed(is_limited, read_all(core, &wanted, &bounds)).await;
     let ReadAll { reads, memory } = read;
+    let mut charged = Charged::default();
     if is_limited {
-        let throttle_time_ms = charge(connection, client_id, &reads, spent);
-        if throttle_time_ms > 0 {
-            return Ok(encode(call, &throttled(&context, throttle_time_ms), None));
+        charged = charge(connection, client_id, &reads, spent);
+        if charged.held_ms > 0 && !charged.is_sent {
+            return Ok(encode(call, &throttled(&context, charged.held_ms), None));
         }
     }
     let outcomes: Vec<PartitionOutcome> = reads.iter().map(outcome).collect();
@@ -89,6 +90,7 @@ pub async fn answer(connection: &Connection, call: &Call<'_>) -> Result<Answer, 
             .lock()
             .finish(&context, &outcomes, Millis(core.now_ms()), entropy);
     let mut response = Response {
+        throttle_time_ms: charged.held_ms,
         error_code: answer.error.code(),
         session_id: answer.session_id,
         ..Response::default()
@@ -107,25 +109,36 @@ fn is_limited(connection: &Connection) -> bool {
     })
 }
 
-/// For how many milliseconds the client is held back; what was read is then not sent, and its bytes do not count.
+/// What a client with a quota was charged for its answer.
+#[derive(Default)]
+struct Charged {
+    /// For how many milliseconds it is held back.
+    held_ms: i32,
+    /// Whether it gets the answer all the same.
+    is_sent: bool,
+}
+
+/// Charges a client for what was read. When it is held back, what was read is not sent and its bytes do not count; but
+/// what is more than its quota ever allows at once (the first batch is whole, KIP-74) is sent first and waited for
+/// afterwards, or the client would never get it.
 fn charge(
     connection: &Connection,
     client_id: Option<&str>,
     reads: &[Read],
     spent: Duration,
-) -> i32 {
+) -> Charged {
     let key = QuotaKey::ConsumerByteRate;
     let of_time = connection.charge_time(client_id, spent);
-    if !connection.is_limited(key) {
-        return of_time;
-    }
     let parts = reads.iter().flat_map(|read| &read.records);
-    let bytes = parts.map(|part| part.len()).sum::<usize>() as f64;
-    let of_bytes = connection.charge(key, client_id, bytes);
-    if of_bytes.max(of_time) > 0 {
-        connection.refund(key, client_id, bytes);
+    let bytes: usize = parts.map(|part| part.len()).sum();
+    let most = connection.most_at_once(key, client_id);
+    let is_sent = most.is_some_and(|most| bytes as u64 > most);
+    let of_bytes = connection.charge(key, client_id, bytes as f64);
+    let held_ms = of_bytes.max(of_time);
+    if held_ms > 0 && !is_sent {
+        connection.refund(key, client_id, bytes as f64);
     }
-    of_bytes.max(of_time)
+    Charged { held_ms, is_sent }
 }
 
 /// The answer to a client that is held back: nothing, and the session goes on as if it had not asked.
