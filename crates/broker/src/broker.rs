@@ -265,7 +265,11 @@ impl Broker {
 
     /// All metrics in the Prometheus text format.
     pub async fn metrics_text(&self) -> String {
-        let Overview { topics, lags, .. } = self.overview().await;
+        let Overview {
+            topics,
+            groups,
+            lags,
+        } = self.overview().await;
         let sizes = topics.into_iter().map(|topic| TopicSize {
             topic: topic.name,
             partitions: topic.partitions,
@@ -273,7 +277,8 @@ impl Broker {
         });
         let share = self.core.share.inspect().await;
         self.core.metrics.share.set(&share);
-        let mut text = self.core.metrics.text(&sizes.collect::<Vec<_>>(), &lags);
+        let sizes: Vec<TopicSize> = sizes.collect();
+        let mut text = self.core.metrics.text(&sizes, &groups, &lags);
         self.core.telemetry.write(self.core.now_ms(), &mut text);
         text
     }

@@ -54,6 +54,7 @@ enum Event {
 #[derive(Clone, Debug)]
 pub struct GroupOverview {
     pub group: Arc<str>,
+    pub group_type: &'static str,
     pub state: &'static str,
     pub members: usize,
     /// Topic, partition, committed offset.
@@ -297,6 +298,7 @@ impl Coordinator {
                 })
             });
             GroupOverview {
+                group_type: listed.group_type.name(),
                 state: listed.state.name(),
                 members: self.groups.count_members(&listed.group),
                 offsets: offsets.collect(),

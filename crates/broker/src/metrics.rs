@@ -17,6 +17,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use wire::ApiKey;
 
+use crate::coordinator::GroupOverview;
 use crate::shard::{CompactionNeed, StepTimes};
 use crate::share::ShareMetrics;
 use crate::transactions::TransactionMetrics;
@@ -134,6 +135,8 @@ struct Scraped {
     topic_partitions: Family<Labels<1>, Gauge>,
     lag_records: Family<Labels<2>, Gauge>,
     lag_seconds: Family<Labels<2>, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    groups: Family<Labels<2>, Gauge>,
+    group_members: Family<Labels<1>, Gauge>,
     series_left_out: Gauge,
 }
 
@@ -324,8 +327,14 @@ impl Metrics {
     }
 
     /// All metrics in the Prometheus text format.
-    pub fn text(&self, topics: &[TopicSize], lags: &[GroupLag]) -> String {
+    pub fn text(
+        &self,
+        topics: &[TopicSize],
+        groups: &[GroupOverview],
+        lags: &[GroupLag],
+    ) -> String {
         self.scraped.set(topics, lags);
+        self.scraped.set_groups(groups);
         let mut text = String::new();
         if let Err(error) = encode(&mut text, &self.registry) {
             let _ = writeln!(text, "# the metrics cannot be written: {error}");
@@ -357,6 +366,16 @@ impl Scraped {
             "Age of the oldest record that a group has not read",
             Unit::Seconds,
             self.lag_seconds.clone(),
+        );
+        registry.register(
+            "groups",
+            "Groups by protocol and state",
+            self.groups.clone(),
+        );
+        registry.register(
+            "group_members",
+            "Members of all groups by protocol",
+            self.group_members.clone(),
         );
         registry.register(
             "series_left_out",
@@ -392,6 +411,22 @@ impl Scraped {
         let left_out =
             topics.len().saturating_sub(SERIES_CAP) + lags.len().saturating_sub(SERIES_CAP);
         self.series_left_out.set(left_out as i64);
+    }
+
+    fn set_groups(&self, groups: &[GroupOverview]) {
+        self.groups.clear();
+        self.group_members.clear();
+        for group in groups {
+            let group_type: Arc<str> = Arc::from(group.group_type);
+            let of_state = [
+                ("type", Arc::clone(&group_type)),
+                ("state", Arc::from(group.state)),
+            ];
+            self.groups.get_or_create(&Labels(of_state)).inc();
+            let of_type = Labels([("type", group_type)]);
+            let members = self.group_members.get_or_create(&of_type);
+            members.inc_by(group.members as i64);
+        }
     }
 }
 

@@ -183,3 +183,17 @@ async fn epochs_and_assignments_survive_a_restart() {
         }
     );
 }
+
+#[tokio::test]
+async fn groups_and_their_members_are_counted() {
+    let (broker, mut client) = start(Storage::Memory).await;
+    client.create_topic("orders", 1, &[]).await;
+    beat(&mut client, &joining("one", "orders")).await;
+    let text = broker.metrics_text().await;
+    for line in [
+        "thalweg_groups{type=\"consumer\",state=\"Stable\"} 1",
+        "thalweg_group_members{type=\"consumer\"} 1",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+}
