@@ -82,6 +82,8 @@ pub async fn deliver(core: Weak<Core>, share: ShareHandle, settings: DeadLetterS
                 late.push_back(letters);
                 continue;
             }
+            // What cannot be done while the broker stops may well be done after the next start.
+            Err(Failure::ForGood(_)) if *core.stopping.borrow() => return,
             Err(Failure::ForGood(reason)) => {
                 let DeadLetters {
                     key, first, last, ..
@@ -148,7 +150,7 @@ async fn find_topic(
         return Err(for_good(format!("{name} does not begin with '{prefix}'")));
     }
     if core.image().topic(name).is_none() && settings.creates_topics {
-        create(core, name).await;
+        create(core, name).await?;
     }
     match core.image().topic(name) {
         None => Err(for_good(format!("{name} does not exist"))),
@@ -161,8 +163,9 @@ async fn find_topic(
 }
 
 /// Creates the topic; whether that worked is seen by looking for it.
-async fn create(core: &Core, name: &str) {
-    let Some(id) = entropy::uuid() else { return };
+async fn create(core: &Core, name: &str) -> Result<(), Failure> {
+    let later = || Failure::ForNow("the topic cannot be created now".to_owned());
+    let id = entropy::uuid().ok_or_else(later)?;
     let config = |key: &str, value: &str| (key.to_owned(), Some(value.to_owned()));
     let topic = NewTopic {
         name: name.to_owned(),
@@ -179,7 +182,11 @@ async fn create(core: &Core, name: &str) {
         topics: vec![topic],
         validate_only: false,
     };
-    let _ = core.controller.ask(command).await;
+    core.controller
+        .ask(command)
+        .await
+        .map(drop)
+        .ok_or_else(later)
 }
 
 /// A record as its letter shows it: key and value, if they are there and wanted.
