@@ -1,16 +1,18 @@
-//! Topics, settings and producer ids over `__cluster_metadata-0`.
+//! Topics, settings, quotas, features and producer ids over `__cluster_metadata-0`.
 
 use std::collections::BTreeSet;
 
 use broker::Entry;
 use broker_state::configs::BrokerConfig;
+use broker_state::features::{FeatureUpdate, TRANSACTION_VERSION, UpgradeType};
 use broker_state::producer_ids::ProducerIdentity;
+use broker_state::quotas::QuotaOperation;
 use broker_state::step::{Effects, RequestId};
 use broker_state::topics::{
     Cluster, ClusterSettings, Command, ConfigChange, ConfigOperation, ConfigResource,
-    MetadataRecord, NewTopic, PartitionIncrease, Reply, TopicRef,
+    MetadataRecord, NewTopic, PartitionIncrease, QuotaAlteration, Reply, TopicRef,
 };
-use wire::Uuid;
+use wire::{Float64, Uuid};
 
 use super::Store;
 use crate::dice::Dice;
@@ -185,7 +187,7 @@ fn fresh() -> Cluster {
 
 fn any_command(dice: &mut Dice, known: Option<ProducerIdentity>) -> Command {
     let name = (*dice.pick(&NAMES)).to_owned();
-    match dice.below(12) {
+    match dice.below(15) {
         0..4 => Command::CreateTopics {
             topics: vec![new_topic(dice, name)],
             validate_only: dice.one_in(10),
@@ -209,7 +211,44 @@ fn any_command(dice: &mut Dice, known: Option<ProducerIdentity>) -> Command {
         10 => Command::InitProducerId {
             current: known.filter(|_| dice.one_in(2)),
         },
-        _ => Command::RaiseLeaderEpochs,
+        11 => Command::RaiseLeaderEpochs,
+        12 => change_config(dice, ConfigResource::GROUP, name),
+        13 => change_quota(dice, name),
+        _ => finalize(dice),
+    }
+}
+
+fn change_quota(dice: &mut Dice, user: String) -> Command {
+    let entity = match dice.one_in(2) {
+        true => vec![("user".to_owned(), None)],
+        false => vec![("user".to_owned(), Some(user))],
+    };
+    let value = (!dice.one_in(3)).then(|| Float64(dice.between(1, 1_000) as f64));
+    let operation = QuotaOperation {
+        key: (*dice.pick(&["producer_byte_rate", "consumer_byte_rate"])).to_owned(),
+        value,
+    };
+    Command::AlterClientQuotas {
+        alterations: vec![QuotaAlteration {
+            entity,
+            operations: vec![operation],
+        }],
+        validate_only: false,
+    }
+}
+
+fn finalize(dice: &mut Dice) -> Command {
+    let upgrade_type = match dice.one_in(2) {
+        true => UpgradeType::Upgrade,
+        false => UpgradeType::SafeDowngrade,
+    };
+    Command::UpdateFeatures {
+        updates: vec![FeatureUpdate {
+            name: TRANSACTION_VERSION.to_owned(),
+            level: dice.between(0, 3) as i16,
+            upgrade_type,
+        }],
+        validate_only: false,
     }
 }
 
@@ -228,12 +267,14 @@ fn new_topic(dice: &mut Dice, name: String) -> NewTopic {
 }
 
 fn change_config(dice: &mut Dice, resource_type: i8, name: String) -> Command {
-    let is_topic = resource_type == ConfigResource::TOPIC;
-    let key = match (is_topic, dice.one_in(2)) {
-        (true, true) => "segment.bytes",
-        (true, false) => "retention.ms",
-        (false, true) => "log.segment.bytes",
-        (false, false) => "log.retention.ms",
+    let key = match (resource_type, dice.one_in(2)) {
+        (ConfigResource::TOPIC, true) => "segment.bytes",
+        (ConfigResource::TOPIC, false) => "retention.ms",
+        (ConfigResource::GROUP, true) => "streams.initial.rebalance.delay.ms",
+        // Outside of its limits, most often.
+        (ConfigResource::GROUP, false) => "consumer.session.timeout.ms",
+        (_, true) => "log.segment.bytes",
+        (_, false) => "log.retention.ms",
     };
     let (operation, value) = match dice.one_in(3) {
         true => (ConfigOperation::DELETE, None),
