@@ -500,6 +500,7 @@ mod transactions {
         };
         let reply = client.call(5, &request).await;
         assert_eq!(code(reply.read::<Response>().error_code), ErrorCode::None);
+        client.transactions_settled().await;
     }
 
     #[tokio::test]

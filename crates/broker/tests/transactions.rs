@@ -110,7 +110,7 @@ async fn add(client: &mut Client, version: i16, id: &str, producer: Producer) ->
 
 /// What a reader of committed records finds, once the last markers are written.
 async fn committed(client: &mut Client) -> Vec<String> {
-    settled(client).await;
+    client.transactions_settled().await;
     let request = wire::fetch::Request {
         isolation_level: 1,
         ..fetch_request("orders", 0, 0, 0)
@@ -144,22 +144,6 @@ async fn committed(client: &mut Client) -> Vec<String> {
         }
     }
     kept
-}
-
-/// Waits until no transaction is ending: the coordinator answers whoever asks before it has written the markers.
-async fn settled(client: &mut Client) {
-    loop {
-        let request = wire::list_transactions::Request {
-            state_filters: vec!["PrepareCommit", "PrepareAbort"],
-            ..Default::default()
-        };
-        let reply = client.call(0, &request).await;
-        let response: wire::list_transactions::Response<'_> = reply.read();
-        if response.transaction_states.is_empty() {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
 }
 
 async fn state(client: &mut Client, id: &str) -> String {
@@ -420,12 +404,12 @@ async fn offsets_count_from_the_end_of_their_transaction_on() {
     let next = end(&mut client, 5, "p", producer, true)
         .await
         .expect("ended");
-    settled(&mut client).await;
+    client.transactions_settled().await;
     assert_eq!(stable_offset(&mut client).await, Ok(42));
     let told = commit_offset(&mut client, 5, next, 50).await;
     assert_eq!(told, NONE);
     end(&mut client, 5, "p", next, false).await.expect("ended");
-    settled(&mut client).await;
+    client.transactions_settled().await;
     assert_eq!(stable_offset(&mut client).await, Ok(42));
     broker.shutdown().await;
     drop(broker);
@@ -454,7 +438,7 @@ async fn offsets_of_the_older_protocol_are_added_first() {
     end(&mut client, 4, "p", producer, true)
         .await
         .expect("ended");
-    settled(&mut client).await;
+    client.transactions_settled().await;
     assert_eq!(stable_offset(&mut client).await, Ok(42));
 }
 

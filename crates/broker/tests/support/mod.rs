@@ -153,6 +153,22 @@ impl Client {
         )
     }
 
+    /// Waits until no transaction is ending: who ends one is answered before its markers are written.
+    pub async fn transactions_settled(&mut self) {
+        loop {
+            let request = wire::list_transactions::Request {
+                state_filters: vec!["PrepareCommit", "PrepareAbort"],
+                ..Default::default()
+            };
+            let reply = self.call(0, &request).await;
+            let response: wire::list_transactions::Response<'_> = reply.read();
+            if response.transaction_states.is_empty() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Reads from `offset` to the end that is there now: the values.
     pub async fn fetch(&mut self, topic: &str, partition: i32, offset: i64) -> Vec<String> {
         let reply = self
