@@ -112,10 +112,11 @@ impl Broker {
         let bound = listeners.iter();
         let addresses = bound.filter_map(|l| l.local_addr().ok()).collect();
         let entropy = random()?;
-        let cluster_id = data.cluster_id(entropy)?;
+        let node_id = node_id(&settings.broker_config)?;
+        let cluster_id = data.cluster_id(entropy, node_id)?;
         data.remove_leftovers();
         let limits = limits.with(&settings.broker_config);
-        let mut facts = facts(&data, &listeners, advertised.as_ref());
+        let mut facts = facts(&data, node_id, &listeners, advertised.as_ref());
         facts.extend(limits.facts());
         let config = static_config(settings.broker_config.into_iter().chain(facts))?;
         let letters = DeadLetterSettings::of(&config);
@@ -139,6 +140,7 @@ impl Broker {
 
         let kibibytes = |bytes: usize| Arc::new(Semaphore::new(bytes.div_ceil(1024)));
         let core = Arc::new(Core {
+            node_id,
             cluster_id,
             data,
             cluster: owners.cluster,
@@ -386,9 +388,27 @@ fn static_config(
     })
 }
 
+/// This broker's number: `node.id`, or `broker.id`, as it was called before.
+///
+/// # Errors
+/// `Config` when it is no number from 0 on.
+fn node_id(config: &BTreeMap<String, String>) -> Result<i32, StartError> {
+    let given = ["node.id", "broker.id"]
+        .into_iter()
+        .find_map(|key| Some((key, config.get(key)?)));
+    let Some((key, value)) = given else {
+        return Ok(NODE_ID);
+    };
+    let id = value.parse().ok().filter(|id: &i32| *id >= 0);
+    id.ok_or_else(|| StartError::Config {
+        reason: format!("{key} is `{value}`, which is no number from 0 on"),
+    })
+}
+
 /// What is true of this broker, under Kafka's keys; it counts over what the configuration says.
 fn facts(
     data: &Data,
+    node_id: i32,
     listeners: &[TcpListener],
     advertised: Option<&Advertised>,
 ) -> Vec<(String, String)> {
@@ -401,8 +421,8 @@ fn facts(
         .map(|address| format!("PLAINTEXT://{address}"))
         .collect();
     let mut facts = vec![
-        ("node.id", NODE_ID.to_string()),
-        ("broker.id", NODE_ID.to_string()),
+        ("node.id", node_id.to_string()),
+        ("broker.id", node_id.to_string()),
         ("log.dirs", data.name()),
         ("listeners", listen.join(",")),
         (

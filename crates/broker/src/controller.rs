@@ -26,7 +26,6 @@ use crate::error::StartError;
 use crate::journal::{Entry, Journal};
 use crate::keeper::Keeper;
 use crate::queue::Queue;
-use crate::settings::NODE_ID;
 use crate::shard::{Fatal, Reply};
 use crate::sync_pool::SyncPool;
 
@@ -136,7 +135,7 @@ impl Controller {
         now_ms: i64,
     ) -> Result<Self, StartError> {
         let settings = ClusterSettings {
-            node_id: NODE_ID,
+            node_id: i32::try_from(config.integer("node.id")).unwrap_or(i32::MAX),
             max_partitions: partitions,
             broker: config,
         };

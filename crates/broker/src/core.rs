@@ -32,6 +32,8 @@ use crate::transactions::TransactionsHandle;
 const WITH_DEAD_LETTERS: i16 = 2;
 
 pub struct Core {
+    /// This broker's number, `node.id`.
+    pub node_id: i32,
     pub cluster_id: String,
     pub data: crate::data::Data,
     pub cluster: Arc<Cluster>,

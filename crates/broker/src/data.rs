@@ -112,8 +112,8 @@ impl Data {
     /// The id of this cluster, made with `entropy` at the first start and kept from then on.
     ///
     /// # Errors
-    /// `DataDirectory` when it cannot be read or written; `Identity` when the file is not ours.
-    pub fn cluster_id(&self, entropy: [u8; 16]) -> Result<String, StartError> {
+    /// `DataDirectory` when it cannot be read or written; `Identity` when the file is not ours, `Config` when it is another node's.
+    pub fn cluster_id(&self, entropy: [u8; 16], node_id: i32) -> Result<String, StartError> {
         let path = self.root.join("meta.properties");
         let failed = |source| StartError::DataDirectory {
             path: path.clone(),
@@ -121,18 +121,21 @@ impl Data {
         };
         if let Some(text) = self.disk.read_small(&path, 64 << 10).map_err(failed)? {
             let text = String::from_utf8_lossy(&text);
-            let id = text
-                .lines()
-                .find_map(|line| line.strip_prefix("cluster.id="));
-            return id
+            let line = |key: &str| text.lines().find_map(|line| line.strip_prefix(key));
+            if let Some(written) = line("node.id=").filter(|id| id.trim() != node_id.to_string()) {
+                return Err(StartError::Config {
+                    reason: format!(
+                        "node.id is {node_id}, but {} was written by node {written}",
+                        path.display()
+                    ),
+                });
+            }
+            return line("cluster.id=")
                 .map(|id| id.trim().to_owned())
                 .ok_or_else(|| StartError::Identity { path: path.clone() });
         }
         let id = wire::Uuid(entropy).to_string();
-        let text = format!(
-            "version=1\ncluster.id={id}\nnode.id={}\n",
-            crate::settings::NODE_ID
-        );
+        let text = format!("version=1\ncluster.id={id}\nnode.id={node_id}\n");
         self.disk.create_dir_all(&self.root).map_err(failed)?;
         self.disk
             .write_small_atomically(&path, text.as_bytes())

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 
-/// The id of the one broker of an embedded cluster, as clients see it.
+/// The id of the one broker of a cluster, as clients see it, unless `node.id` says another.
 pub const NODE_ID: i32 = 1;
 
 /// Where the data of a broker is kept.

@@ -318,3 +318,39 @@ async fn a_compacted_topic_refuses_records_without_a_key() {
         ErrorCode::InvalidRecord
     );
 }
+
+#[tokio::test]
+async fn a_broker_has_the_number_that_it_is_given_and_its_directory_remembers_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let numbered = |id: &str| {
+        let mut settings = BrokerSettings::new(Storage::Directory(directory.path().to_owned()));
+        let entry = ("node.id".to_owned(), id.to_owned());
+        settings.broker_config.extend([entry]);
+        Broker::start(settings)
+    };
+    let broker = numbered("0").await.expect("the broker starts");
+    let mut client = Client::connect(broker.kafka_addresses()[0]).await;
+    client.create_topic("a", 1, &[]).await;
+    let reply = client.call(12, &wire::metadata::Request::default()).await;
+    let metadata: wire::metadata::Response<'_> = reply.read();
+    assert_eq!(
+        (metadata.brokers[0].node_id, metadata.controller_id),
+        (0, 0)
+    );
+    drop(client);
+    broker.shutdown().await;
+    drop(broker);
+    let refusal = async |id| {
+        let refused = numbered(id).await.err();
+        refused.expect("another number").to_string()
+    };
+    let refused = refusal("1").await;
+    assert!(refused.contains("was written by node 0"), "{refused}");
+    let refused = refusal("-1").await;
+    assert!(refused.contains("no number from 0 on"), "{refused}");
+    numbered("0")
+        .await
+        .expect("it starts again")
+        .shutdown()
+        .await;
+}

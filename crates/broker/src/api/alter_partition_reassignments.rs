@@ -10,7 +10,6 @@ use wire::{ApiKey, ErrorCode};
 use super::{Api, Call};
 use crate::cluster::ClusterImage;
 use crate::connection::Connection;
-use crate::settings::NODE_ID;
 
 pub const API: Api = Api::all(ApiKey::AlterPartitionReassignments, 0, 1);
 
@@ -20,8 +19,10 @@ pub async fn handle(
     _: &Call<'_>,
 ) -> Response<'static> {
     let image = connection.core.image();
+    let node_id = connection.core.node_id;
     let responses = request.topics.iter().map(|topic| {
-        let reassign = |partition: &ReassignablePartition| respond(&image, topic.name, partition);
+        let reassign =
+            |partition: &ReassignablePartition| respond(&image, node_id, topic.name, partition);
         TopicResponse {
             name: topic.name.to_owned().into(),
             partitions: topic.partitions.iter().map(reassign).collect(),
@@ -36,11 +37,12 @@ pub async fn handle(
 
 fn respond(
     image: &ClusterImage,
+    node_id: i32,
     topic: &str,
     partition: &ReassignablePartition,
 ) -> PartitionResponse<'static> {
     let index = partition.partition_index;
-    let refusal = reassign(image, topic, index, partition.replicas.as_deref()).err();
+    let refusal = reassign(image, node_id, topic, index, partition.replicas.as_deref()).err();
     PartitionResponse {
         partition_index: index,
         error_code: refusal
@@ -54,6 +56,7 @@ fn respond(
 /// `None` cancels a move.
 fn reassign(
     image: &ClusterImage,
+    node_id: i32,
     topic: &str,
     index: i32,
     replicas: Option<&[i32]>,
@@ -71,11 +74,12 @@ fn reassign(
         let message = "No partition reassignment is in progress.".to_owned();
         return Err((ErrorCode::NoReassignmentInProgress, message));
     };
-    check_replicas(replicas).map_err(|message| (ErrorCode::InvalidReplicaAssignment, message))
+    check_replicas(node_id, replicas)
+        .map_err(|message| (ErrorCode::InvalidReplicaAssignment, message))
 }
 
-fn check_replicas(replicas: &[i32]) -> Result<(), String> {
-    if let Some(other) = replicas.iter().find(|replica| **replica != NODE_ID) {
+fn check_replicas(node_id: i32, replicas: &[i32]) -> Result<(), String> {
+    if let Some(other) = replicas.iter().find(|replica| **replica != node_id) {
         return Err(format!(
             "The manual partition assignment includes broker {other}, but no such broker is registered."
         ));
@@ -84,7 +88,7 @@ fn check_replicas(replicas: &[i32]) -> Result<(), String> {
         0 => Err("The manual partition assignment includes an empty replica list.".to_owned()),
         1 => Ok(()),
         _ => Err(format!(
-            "The manual partition assignment includes the broker {NODE_ID} more than once."
+            "The manual partition assignment includes the broker {node_id} more than once."
         )),
     }
 }
@@ -95,9 +99,9 @@ mod tests {
 
     #[test]
     fn only_the_one_broker_alone_can_have_a_replica() {
-        assert_eq!(check_replicas(&[NODE_ID]), Ok(()));
-        for replicas in [&[2][..], &[-5], &[NODE_ID, 2], &[NODE_ID, NODE_ID], &[]] {
-            assert!(check_replicas(replicas).is_err(), "{replicas:?}");
+        assert_eq!(check_replicas(1, &[1]), Ok(()));
+        for replicas in [&[2][..], &[-5], &[1, 2], &[1, 1], &[]] {
+            assert!(check_replicas(1, replicas).is_err(), "{replicas:?}");
         }
     }
 }

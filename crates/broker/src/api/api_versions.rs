@@ -8,7 +8,6 @@ use wire::{ApiKey, ErrorCode};
 
 use super::{Answer, Api, Call, served};
 use crate::connection::Connection;
-use crate::settings::NODE_ID;
 
 pub const API: Api = Api::all(ApiKey::ApiVersions, 0, 5);
 
@@ -38,7 +37,11 @@ pub fn answer(connection: &Connection, call: &Call<'_>) -> Result<Answer, String
     let image = connection.core.image();
     let error = if version >= 3 && !is_valid_client(&request) {
         ErrorCode::InvalidRequest
-    } else if is_meant_for_another(&request, &connection.core.cluster_id) {
+    } else if is_meant_for_another(
+        &request,
+        &connection.core.cluster_id,
+        connection.core.node_id,
+    ) {
         ErrorCode::RebootstrapRequired
     } else {
         ErrorCode::None
@@ -72,8 +75,8 @@ pub fn answer(connection: &Connection, call: &Call<'_>) -> Result<Answer, String
 }
 
 /// A client that knows its cluster says which one, and which broker; another one has our address by now.
-fn is_meant_for_another(request: &Request<'_>, cluster_id: &str) -> bool {
-    let is_other = |wanted: &str| wanted != cluster_id || request.node_id != NODE_ID;
+fn is_meant_for_another(request: &Request<'_>, cluster_id: &str, node_id: i32) -> bool {
+    let is_other = |wanted: &str| wanted != cluster_id || request.node_id != node_id;
     request.cluster_id.is_some_and(is_other)
 }
 
@@ -169,10 +172,10 @@ mod tests {
                 node_id,
                 ..named("a", "1")
             };
-            !is_meant_for_another(&request, "ours")
+            !is_meant_for_another(&request, "ours", 1)
         };
-        assert!(meant(None, -1) && meant(Some("ours"), NODE_ID));
-        assert!(!meant(Some("theirs"), NODE_ID) && !meant(Some("ours"), 7));
+        assert!(meant(None, -1) && meant(Some("ours"), 1));
+        assert!(!meant(Some("theirs"), 1) && !meant(Some("ours"), 7));
     }
 
     #[test]

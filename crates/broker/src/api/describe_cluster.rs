@@ -6,7 +6,6 @@ use wire::{ApiKey, ErrorCode};
 
 use super::{Api, Call};
 use crate::connection::Connection;
-use crate::settings::NODE_ID;
 
 pub const API: Api = Api::all(ApiKey::DescribeCluster, 0, 2);
 
@@ -34,7 +33,7 @@ pub async fn handle(
     }
     let (host, port) = connection.core.address_for(connection.local);
     let broker = Broker {
-        broker_id: NODE_ID,
+        broker_id: connection.core.node_id,
         host: host.into(),
         port: i32::from(port),
         ..Default::default()
@@ -42,7 +41,7 @@ pub async fn handle(
     Response {
         endpoint_type: BROKER_ENDPOINTS,
         cluster_id: connection.core.cluster_id.clone().into(),
-        controller_id: NODE_ID,
+        controller_id: connection.core.node_id,
         brokers: vec![broker],
         cluster_authorized_operations: if request.include_cluster_authorized_operations {
             ALL_CLUSTER_OPERATIONS

@@ -9,7 +9,6 @@ use wire::{ApiKey, ErrorCode};
 use super::{Api, Call};
 use crate::connection::Connection;
 use crate::controller::CLUSTER_METADATA;
-use crate::settings::NODE_ID;
 
 pub const API: Api = Api::all(ApiKey::DescribeQuorum, 0, 2);
 
@@ -44,7 +43,7 @@ pub async fn handle(
     Response {
         topics: topics.collect(),
         nodes: vec![Node {
-            node_id: NODE_ID,
+            node_id: connection.core.node_id,
             listeners: vec![listener],
         }],
         ..Response::default()
@@ -56,14 +55,14 @@ fn partition(connection: &Connection) -> PartitionData<'static> {
     let end = core.metadata.load().high_watermark.0;
     let now_ms = core.now_ms();
     let voter = ReplicaState {
-        replica_id: NODE_ID,
+        replica_id: core.node_id,
         log_end_offset: end,
         last_fetch_timestamp: now_ms,
         last_caught_up_timestamp: now_ms,
         ..Default::default()
     };
     PartitionData {
-        leader_id: NODE_ID,
+        leader_id: core.node_id,
         leader_epoch: LEADER_EPOCH,
         high_watermark: end,
         current_voters: vec![voter],

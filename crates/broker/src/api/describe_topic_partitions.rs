@@ -11,7 +11,6 @@ use super::metadata::ALL_TOPIC_OPERATIONS;
 use super::{Api, Call};
 use crate::cluster::Topic;
 use crate::connection::Connection;
-use crate::settings::NODE_ID;
 
 pub const API: Api = Api::all(ApiKey::DescribeTopicPartitions, 0, 0);
 
@@ -59,7 +58,9 @@ pub async fn handle(
         };
         let count = topic.partitions.len() as i32;
         let until = count.min(from.saturating_add(left));
-        response.topics.push(describe(topic, from, until));
+        response
+            .topics
+            .push(describe(topic, connection.core.node_id, from, until));
         left -= until - from.min(until);
         if until < count {
             response.next_cursor = Some(Cursor {
@@ -72,13 +73,13 @@ pub async fn handle(
     response
 }
 
-fn describe(topic: &Arc<Topic>, from: i32, until: i32) -> TopicDescription<'static> {
+fn describe(topic: &Arc<Topic>, node_id: i32, from: i32, until: i32) -> TopicDescription<'static> {
     let partition = |index| Partition {
         partition_index: index,
-        leader_id: NODE_ID,
+        leader_id: node_id,
         leader_epoch: 0,
-        replica_nodes: vec![NODE_ID],
-        isr_nodes: vec![NODE_ID],
+        replica_nodes: vec![node_id],
+        isr_nodes: vec![node_id],
         // Empty rather than null: the Java client takes the size of both.
         eligible_leader_replicas: Some(Vec::new()),
         last_known_elr: Some(Vec::new()),

@@ -6,7 +6,6 @@ use wire::{ApiKey, ErrorCode, Uuid};
 
 use super::{Api, Call};
 use crate::connection::Connection;
-use crate::settings::NODE_ID;
 
 pub const API: Api = Api::all(ApiKey::FindCoordinator, 0, 6);
 
@@ -31,7 +30,7 @@ pub async fn handle(
     if call.header.api_version < BATCHED {
         let Some((error, message)) = refusal.or_else(|| refuse_key(request.key)) else {
             return Response {
-                node_id: NODE_ID,
+                node_id: connection.core.node_id,
                 host: host.into(),
                 port,
                 ..Response::default()
@@ -50,7 +49,7 @@ pub async fn handle(
         match refusal.or_else(|| refuse_key(key)) {
             None => Coordinator {
                 key: key_text,
-                node_id: NODE_ID,
+                node_id: connection.core.node_id,
                 host: host.clone().into(),
                 port,
                 ..Default::default()

@@ -8,7 +8,6 @@ use wire::{ApiKey, ErrorCode};
 use super::{Api, Call};
 use crate::cluster::ClusterImage;
 use crate::connection::Connection;
-use crate::settings::NODE_ID;
 
 pub const API: Api = Api::all(ApiKey::ListConfigResources, 0, 1);
 
@@ -32,9 +31,12 @@ pub async fn handle(
         }
     };
     let image = connection.core.image();
+    let node_id = connection.core.node_id;
     let listed = TYPES.into_iter().filter(|known| wanted.contains(known));
     Response {
-        config_resources: listed.flat_map(|known| resources(&image, known)).collect(),
+        config_resources: listed
+            .flat_map(|known| resources(&image, node_id, known))
+            .collect(),
         ..Response::default()
     }
 }
@@ -43,11 +45,15 @@ fn is_known(resource_type: i8) -> bool {
     TYPES.contains(&resource_type) || resource_type == Type::BROKER_LOGGER
 }
 
-fn resources(image: &ClusterImage, resource_type: i8) -> Vec<ConfigResource<'static>> {
+fn resources(
+    image: &ClusterImage,
+    node_id: i32,
+    resource_type: i8,
+) -> Vec<ConfigResource<'static>> {
     let names: Vec<String> = match resource_type {
         Type::GROUP => image.group_configs().names().map(str::to_owned).collect(),
         Type::CLIENT_METRICS => image.subscriptions().names().map(str::to_owned).collect(),
-        Type::BROKER => vec![NODE_ID.to_string()],
+        Type::BROKER => vec![node_id.to_string()],
         _ => image
             .topics()
             .iter()

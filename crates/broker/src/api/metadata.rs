@@ -14,7 +14,6 @@ use super::describe_cluster::ALL_CLUSTER_OPERATIONS;
 use super::{Api, Call};
 use crate::cluster::Topic;
 use crate::connection::Connection;
-use crate::settings::NODE_ID;
 
 pub const API: Api = Api::all(ApiKey::Metadata, 0, 13);
 
@@ -48,11 +47,11 @@ pub async fn handle(
             let find = |name: Option<&str>, id: Uuid| match name {
                 Some(name) => image
                     .topic(name)
-                    .map(|topic| describe(topic, operations))
+                    .map(|topic| describe(topic, core.node_id, operations))
                     .unwrap_or_else(|| unknown(name)),
                 None => image
                     .topic_by_id(id)
-                    .map(|topic| describe(topic, operations))
+                    .map(|topic| describe(topic, core.node_id, operations))
                     .unwrap_or_else(|| unknown_id(id)),
             };
             // Naming a topic often must not make a small request's answer large.
@@ -67,13 +66,13 @@ pub async fn handle(
     let (host, port) = core.address_for(connection.local);
     Response {
         brokers: vec![Broker {
-            node_id: NODE_ID,
+            node_id: core.node_id,
             host: host.into(),
             port: i32::from(port),
             ..Default::default()
         }],
         cluster_id: Some(core.cluster_id.clone().into()),
-        controller_id: NODE_ID,
+        controller_id: core.node_id,
         topics,
         cluster_authorized_operations: if request.include_cluster_authorized_operations {
             ALL_CLUSTER_OPERATIONS
@@ -90,12 +89,11 @@ fn name_of<'a>(topic: &RequestTopic<'a>) -> Option<&'a str> {
 }
 
 fn all(connection: &Connection, operations: i32) -> Vec<TopicDescription<'static>> {
-    connection
-        .core
-        .image()
+    let core = &connection.core;
+    core.image()
         .topics()
         .into_iter()
-        .map(|topic| describe(topic, operations))
+        .map(|topic| describe(topic, core.node_id, operations))
         .collect()
 }
 
@@ -115,14 +113,14 @@ async fn create_missing<'a>(connection: &Connection, names: impl Iterator<Item =
     }
 }
 
-fn describe(topic: &Arc<Topic>, operations: i32) -> TopicDescription<'static> {
+fn describe(topic: &Arc<Topic>, node_id: i32, operations: i32) -> TopicDescription<'static> {
     let partition = |index: i32| Partition {
         error_code: ErrorCode::None.code(),
         partition_index: index,
-        leader_id: NODE_ID,
+        leader_id: node_id,
         leader_epoch: 0,
-        replica_nodes: vec![NODE_ID],
-        isr_nodes: vec![NODE_ID],
+        replica_nodes: vec![node_id],
+        isr_nodes: vec![node_id],
         ..Default::default()
     };
     TopicDescription {

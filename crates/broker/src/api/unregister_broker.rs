@@ -6,14 +6,13 @@ use wire::{ApiKey, ErrorCode};
 
 use super::{Api, Call};
 use crate::connection::Connection;
-use crate::settings::NODE_ID;
 
 pub const API: Api = Api::all(ApiKey::UnregisterBroker, 0, 0);
 
-pub async fn handle(_: &Connection, request: Request, _: &Call<'_>) -> Response<'static> {
+pub async fn handle(connection: &Connection, request: Request, _: &Call<'_>) -> Response<'static> {
     let id = request.broker_id;
     let (error, message) = match id {
-        NODE_ID => (
+        _ if id == connection.core.node_id => (
             ErrorCode::InvalidRequest,
             format!("Broker ID {id} is this broker, the only one, and cannot be unregistered"),
         ),
