@@ -128,6 +128,8 @@ fn pom() -> String {
 pub struct BrokerOptions {
     /// Java's `-Xmx` and `-Xms`; Kafka's own script gives 1 GB.
     pub heap: String,
+    /// The port to listen on, any free one if none is named.
+    pub port: Option<u16>,
     /// Further lines of server.properties.
     pub properties: Vec<(String, String)>,
 }
@@ -136,6 +138,7 @@ impl Default for BrokerOptions {
     fn default() -> Self {
         BrokerOptions {
             heap: "1g".to_owned(),
+            port: None,
             properties: Vec::new(),
         }
     }
@@ -214,6 +217,7 @@ fn configure(
     options: &BrokerOptions,
 ) -> Result<(u16, PathBuf), String> {
     let [port, controller] = probe::free_ports::<2>()?;
+    let port = options.port.unwrap_or(port);
     let properties = folder.join("server.properties");
     let text = server_properties(port, controller, &folder.join("data"), options);
     std::fs::write(&properties, text)
@@ -251,8 +255,10 @@ impl Jars {
 }
 
 fn server_properties(port: u16, controller: u16, data: &Path, options: &BrokerOptions) -> String {
+    let given = options.properties.iter().find(|(key, _)| key == "node.id");
+    let node = given.map_or("1", |(_, id)| id);
     let mut text = format!(
-        "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
+        "process.roles=broker,controller\nnode.id={node}\ncontroller.quorum.voters={node}@127.0.0.1:{controller}\n\
          listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
          advertised.listeners=PLAINTEXT://127.0.0.1:{port}\ncontroller.listener.names=CONTROLLER\n\
          listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\nlog.dirs={}\n\

@@ -65,6 +65,11 @@ pub fn wait_for_metadata(
     }
 }
 
+/// Whether nobody listens on this port of loopback.
+pub fn is_free(port: u16) -> bool {
+    TcpListener::bind(("127.0.0.1", port)).is_ok()
+}
+
 /// Loopback ports that were free a moment ago, all different.
 pub fn free_ports<const N: usize>() -> Result<[u16; N], String> {
     let mut listeners = Vec::new();

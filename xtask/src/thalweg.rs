@@ -44,6 +44,16 @@ impl Thalweg {
     /// Starts on `folder/data` and waits for the first answered Metadata. Its output goes to `folder/server.log`.
     pub fn start(binary: &Path, folder: &Path, extra: &[&str]) -> Result<Thalweg, String> {
         let [port] = probe::free_ports::<1>()?;
+        Thalweg::start_at(port, binary, folder, extra)
+    }
+
+    /// As `start`, on this port.
+    pub fn start_at(
+        port: u16,
+        binary: &Path,
+        folder: &Path,
+        extra: &[&str],
+    ) -> Result<Thalweg, String> {
         let log = folder.join("server.log");
         let mut command = Command::new(binary);
         command

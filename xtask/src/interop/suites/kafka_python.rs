@@ -22,6 +22,7 @@ const VERSION: &str = "3.0.12";
 const KAFKA_VERSION: &str = "4.2.0";
 /// What the suite's own broker is started with.
 const SETTINGS: &[(&str, &str)] = &[
+    ("node.id", "0"),
     ("num.partitions", "4"),
     ("group.min.session.timeout.ms", "1000"),
 ];

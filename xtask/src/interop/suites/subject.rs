@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::kafka::{BrokerOptions, Jars, KafkaBroker};
+use crate::probe;
 use crate::repository::{self, Scratch};
 use crate::thalweg::{self, Thalweg};
 
@@ -34,6 +35,30 @@ impl Subject {
 
     /// Starts a broker with these settings, by Kafka's names, on an empty folder.
     pub fn start(&self, what: &str, settings: &[(&str, &str)]) -> Result<Running, String> {
+        self.start_on(what, settings, None)
+    }
+
+    /// As `start`, on this port, which tests of a suite use without asking.
+    pub fn start_at(
+        &self,
+        what: &str,
+        settings: &[(&str, &str)],
+        port: u16,
+    ) -> Result<Running, String> {
+        if !probe::is_free(port) {
+            return Err(format!(
+                "port {port} is in use, and tests of this suite take it for granted"
+            ));
+        }
+        self.start_on(what, settings, Some(port))
+    }
+
+    fn start_on(
+        &self,
+        what: &str,
+        settings: &[(&str, &str)],
+        port: Option<u16>,
+    ) -> Result<Running, String> {
         let folder = repository::scratch(what)?;
         let (address, broker) = match self {
             Subject::Thalweg(binary) => {
@@ -42,7 +67,10 @@ impl Subject {
                     .flat_map(|(key, value)| ["--set".to_owned(), format!("{key}={value}")])
                     .collect();
                 let extra: Vec<&str> = pairs.iter().map(String::as_str).collect();
-                let broker = Thalweg::start(binary, folder.path(), &extra)?;
+                let broker = match port {
+                    Some(port) => Thalweg::start_at(port, binary, folder.path(), &extra)?,
+                    None => Thalweg::start(binary, folder.path(), &extra)?,
+                };
                 (broker.address, Broker::Thalweg(broker))
             }
             Subject::Kafka(jars) => {
@@ -52,6 +80,7 @@ impl Subject {
                     .collect();
                 let options = BrokerOptions {
                     heap: "1g".to_owned(),
+                    port,
                     properties,
                 };
                 let broker = KafkaBroker::start(jars, folder.path(), &options)?;
