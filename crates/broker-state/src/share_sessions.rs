@@ -3,7 +3,7 @@
 //! Keeps true: a session belongs to one member and one connection; its epoch grows by one with every request, so a
 //! request that comes twice is noticed. There are never more than the limit, and a session ends with its connection.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use wire::{ErrorCode, Uuid};
 
@@ -185,7 +185,7 @@ impl ShareSessions {
         let limit = self.partitions_limit;
         let session = self.advance(&request.key, request.epoch)?;
         let added = session.add(request.partitions, limit)?;
-        let forgotten = &request.forgotten;
+        let forgotten: HashSet<SharedPartition> = request.forgotten.into_iter().collect();
         session
             .partitions
             .retain(|partition| !forgotten.contains(partition));
@@ -201,16 +201,15 @@ impl Session {
         partitions: Vec<SharedPartition>,
         limit: usize,
     ) -> Result<Vec<SharedPartition>, ErrorCode> {
+        let mut known: HashSet<SharedPartition> = self.partitions.iter().copied().collect();
         let mut added = Vec::new();
-        let known: std::collections::HashSet<SharedPartition> =
-            self.partitions.iter().copied().collect();
         for partition in partitions {
-            if !known.contains(&partition) && !added.contains(&partition) {
+            if known.insert(partition) {
                 added.push(partition);
             }
-        }
-        if self.partitions.len() + added.len() > limit {
-            return Err(ErrorCode::InvalidRequest);
+            if known.len() > limit {
+                return Err(ErrorCode::InvalidRequest);
+            }
         }
         self.partitions.extend(&added);
         Ok(added)
