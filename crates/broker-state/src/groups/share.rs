@@ -263,7 +263,7 @@ impl Groups {
         heartbeat: &ShareHeartbeat,
         effects: &mut GroupEffects,
     ) -> Result<ShareHeartbeatReply, ShareRefusal> {
-        heartbeat::check(heartbeat)?;
+        heartbeat::check(heartbeat, self.settings.max_member_metadata_bytes)?;
         let id = &heartbeat.group;
         match self.group_type(id) {
             Some(GroupType::Share) => {}

@@ -19,7 +19,7 @@ const JOINING: i32 = 0;
 const LEAVING: i32 = -1;
 
 /// What a heartbeat must satisfy before any group looks at it.
-pub(super) fn check(heartbeat: &ShareHeartbeat) -> Result<(), ShareRefusal> {
+pub(super) fn check(heartbeat: &ShareHeartbeat, most_bytes: usize) -> Result<(), ShareRefusal> {
     let invalid = |message: &str| Err(refused(ErrorCode::InvalidRequest, message));
     let texts = [
         heartbeat.group.as_str(),
@@ -35,6 +35,11 @@ pub(super) fn check(heartbeat: &ShareHeartbeat) -> Result<(), ShareRefusal> {
         .any(|text| text.len() > MAX_TEXT_BYTES)
     {
         return invalid("a text is longer than 32767 bytes");
+    }
+    let topics = heartbeat.topics.iter().flatten();
+    let size: usize = topics.map(|topic| 8 + topic.as_str().len()).sum();
+    if size > most_bytes {
+        return invalid("the names of the subscribed topics are longer than a member's may be");
     }
     if heartbeat.group.is_empty() {
         return invalid("the group id is empty");

@@ -292,6 +292,9 @@ fn heartbeats_that_make_no_sense_are_refused() {
     assert_eq!(rig.beat("a", -1, None), Err(ErrorCode::GroupIdNotFound));
     let long = "x".repeat(40_000);
     assert_eq!(rig.beat(&long, 0, Some(&["orders"])), invalid);
+    let many: Vec<String> = (0..100_000).map(|n| format!("topic-{n}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert_eq!(rig.beat("a", 0, Some(&many)), invalid);
     assert!(rig.log.is_empty());
 }
 
