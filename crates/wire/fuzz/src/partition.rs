@@ -4,7 +4,7 @@
 
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use thalweg_log::{
     ByteCount, Disk, Isolation, LogError, LogSettings, MemoryDisk, PartitionLog,
@@ -18,8 +18,7 @@ const NOW: i64 = 1_700_000_000_000;
 
 /// Each five bytes are one damage to one file: which, what, where (two), with what. Then the log is opened, read and written.
 pub fn damaged_partition(bytes: &[u8]) {
-    let disk = MemoryDisk::shared();
-    fill(&disk);
+    let disk = whole();
     for damage in bytes.chunks_exact(5).take(64) {
         let [file, kind, place @ .., with] = damage else {
             return;
@@ -48,6 +47,31 @@ fn open(disk: &Arc<dyn Disk>) -> Result<PartitionLog, LogError> {
     };
     let replay = &mut |_: thalweg_log::Replay<'_>| ();
     PartitionLog::open(Arc::clone(disk), DIRECTORY, settings, NOW, replay).map(|(log, _)| log)
+}
+
+/// A disk with a good partition. It is made once, and copied.
+fn whole() -> Arc<dyn Disk> {
+    static FILES: OnceLock<Vec<(PathBuf, Vec<u8>)>> = OnceLock::new();
+    let files = FILES.get_or_init(|| {
+        let disk = MemoryDisk::shared();
+        fill(&disk);
+        let names = disk.list(Path::new(DIRECTORY)).expect("it was just filled");
+        let read = |entry: thalweg_log::DirEntry| {
+            let path = Path::new(DIRECTORY).join(entry.name);
+            let content = disk.read_small(&path, usize::MAX).ok().flatten();
+            (path, content.expect("a disk in memory does not fail"))
+        };
+        names.into_iter().map(read).collect()
+    });
+    let disk = MemoryDisk::shared();
+    disk.create_dir_all(Path::new(DIRECTORY))
+        .expect("a disk in memory does not fail");
+    for (path, content) in files {
+        let file = disk.create(path).expect("a disk in memory does not fail");
+        file.write_at(0, &[IoSlice::new(content)])
+            .expect("a disk in memory does not fail");
+    }
+    disk
 }
 
 /// Some segments, an aborted transaction, an open one, two epochs, a checkpoint in the middle.

@@ -8,6 +8,7 @@ use broker_state::producers::Producers;
 use broker_state::share_partitions::{self, SharePartitions};
 use broker_state::step::Millis;
 use broker_state::topics::MetadataRecord;
+use broker_state::transactions::{self, TransactionEffects, TransactionSettings, Transactions};
 
 const NOW: Millis = Millis(1_700_000_000_000);
 
@@ -16,10 +17,11 @@ pub fn state_records(bytes: &[u8]) {
     let Some((machine, rest)) = bytes.split_first() else {
         return;
     };
-    match machine % 4 {
+    match machine % 5 {
         0 => group_records(rest),
         1 => share_records(rest),
         2 => metadata_records(rest),
+        3 => transaction_records(rest),
         _ => producer_snapshot(rest),
     }
 }
@@ -55,6 +57,21 @@ fn share_records(bytes: &[u8]) {
     }
     machine.loaded();
     let _ = machine.snapshot_records(NOW).count();
+}
+
+fn transaction_records(bytes: &[u8]) {
+    let mut machine = Transactions::new(TransactionSettings::default());
+    for (key, value) in Entries(bytes) {
+        let Ok(record) = transactions::Record::decode(key, value) else {
+            continue;
+        };
+        let (key, value) = record.encode(transactions::VERSION_2);
+        let again = transactions::Record::decode(&key, value.as_deref());
+        assert!(again.is_ok(), "{record:?} becomes {again:?}");
+        machine.apply(&record);
+    }
+    machine.loaded(NOW, &mut TransactionEffects::default());
+    let _ = machine.snapshot_records().count();
 }
 
 fn metadata_records(bytes: &[u8]) {
