@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -152,8 +152,14 @@ impl Broker {
             shards: owners.shards,
             fetch_sessions: Mutex::new(fetch_sessions(&limits)),
             share_sessions: Mutex::new(share_sessions),
-            request_memory: kibibytes(limits.request_memory_bytes.max(limits.frame_bytes)),
+            request_memory: kibibytes(
+                limits
+                    .request_memory_bytes
+                    .saturating_sub(limits.frame_bytes),
+            ),
+            large_frame: Arc::new(Semaphore::new(1)),
             response_memory: kibibytes(limits.response_memory_bytes),
+            waiting_for_memory: AtomicUsize::new(0),
             connections: Arc::new(Semaphore::new(limits.connections)),
             addresses: Arc::new(places),
             throttling,

@@ -213,7 +213,7 @@ impl Connection {
         let bytes: usize = parts.iter().map(Bytes::len).sum();
         let written = timeout(
             self.core.limits.stall,
-            replies::write_all(&self.stream, &parts),
+            replies::write_all(&self.stream, &self.core, &parts),
         )
         .await;
         written.map_err(|_| {

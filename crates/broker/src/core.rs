@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use broker_state::features;
 use broker_state::fetch_sessions::FetchSessions;
@@ -11,7 +11,7 @@ use broker_state::share_partitions::{Command as ShareCommand, Reply as ShareRepl
 use broker_state::share_sessions::{ConnectionId, ShareSessionKey, ShareSessions};
 use log::SharedView;
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use wire::ErrorCode;
 
 use crate::addresses::Addresses;
@@ -54,8 +54,12 @@ pub struct Core {
     pub metrics: Arc<Metrics>,
     /// One permit is one KiB.
     pub request_memory: Arc<Semaphore>,
+    /// The right to the memory that is kept for one frame, of any size: `Limits::frame_bytes` of the memory for requests.
+    pub large_frame: Arc<Semaphore>,
     /// One permit is one KiB.
     pub response_memory: Arc<Semaphore>,
+    /// Fetches that wait for it.
+    pub waiting_for_memory: AtomicUsize,
     pub connections: Arc<Semaphore>,
     pub addresses: Arc<Addresses>,
     /// Turns true when the broker stops: long polls answer at once.
@@ -133,6 +137,28 @@ impl Core {
 
     pub fn is_ready(&self) -> bool {
         self.is_ready.load(Ordering::Acquire)
+    }
+
+    /// Whether answers wait because others are not read.
+    pub fn are_answers_short_of_memory(&self) -> bool {
+        self.waiting_for_memory.load(Ordering::Relaxed) > 0
+    }
+
+    /// Waits for so many KiB of the memory of answers; not for more than there is.
+    pub async fn wait_for_response_memory(&self, kib: u32) -> OwnedSemaphorePermit {
+        struct Waiting<'a>(&'a AtomicUsize);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        self.waiting_for_memory.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting(&self.waiting_for_memory);
+        let all = u32::try_from(self.limits.response_memory_bytes.div_ceil(1024));
+        let kib = kib.min(all.unwrap_or(u32::MAX));
+        let memory = Arc::clone(&self.response_memory);
+        let permit = memory.acquire_many_owned(kib).await;
+        permit.expect("the semaphore is never closed")
     }
 
     /// The host and port that a client which reached us at `local` shall come back to.

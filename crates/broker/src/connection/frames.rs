@@ -1,4 +1,8 @@
-//! Reads request frames: a four-byte size, then that many bytes. A frame is read only once there is memory for it.
+//! Reads request frames: a four-byte size, then that many bytes. Bytes are read only once there is memory for them.
+//!
+//! Memory is taken as the bytes come, so that a client that announces much and sends little holds little. Many half frames could
+//! then wait for each other when all memory is used: one frame at a time, which holds `large_frame`, may always be read to its end,
+//! in memory that is kept for it.
 
 use std::io;
 use std::sync::Arc;
@@ -8,23 +12,73 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::{Connection, End};
+use crate::core::Core;
 
 /// What is read at a time while no frame is known; most requests fit.
 const READ_CHUNK: usize = 4 << 10;
 /// The smallest request: key, version, correlation id.
 const SMALLEST_FRAME: usize = 8;
 
+/// What a frame takes at first when memory is scarce; then it doubles.
+const FIRST_KIB: usize = 64;
+/// Where this many times a frame is free, the frame gets all of its memory at once.
+const PLENTY: usize = 8;
+
 /// One request, without its size, and the memory that it is counted with.
 pub struct Frame {
     pub bytes: Bytes,
-    _memory: OwnedSemaphorePermit,
+    _memory: Memory,
+}
+
+/// The memory of one frame.
+#[derive(Default)]
+struct Memory {
+    permit: Option<OwnedSemaphorePermit>,
+    /// The right to the memory that is kept for one frame, whatever its size.
+    whole: Option<OwnedSemaphorePermit>,
+}
+
+impl Memory {
+    fn kib(&self) -> usize {
+        match (&self.whole, &self.permit) {
+            (Some(_), _) => usize::MAX,
+            (None, Some(permit)) => permit.num_permits(),
+            (None, None) => 0,
+        }
+    }
+
+    /// Waits for more: twice what there is, at most `limit`, or the right to a whole frame.
+    async fn grow(&mut self, core: &Core, limit: usize) {
+        let is_plenty = core.request_memory.available_permits() / PLENTY >= limit;
+        let doubled = (2 * self.kib()).max(FIRST_KIB);
+        let wanted = if is_plenty { limit } else { doubled.min(limit) };
+        let more = (wanted - self.kib()) as u32;
+        let memory = Arc::clone(&core.request_memory);
+        if let Ok(permit) = memory.try_acquire_many_owned(more) {
+            return self.add(permit);
+        }
+        let (memory, whole) = (&core.request_memory, &core.large_frame);
+        tokio::select! {
+            permit = Arc::clone(memory).acquire_many_owned(more) => {
+                self.add(permit.expect("the semaphore is never closed"));
+            }
+            permit = Arc::clone(whole).acquire_owned() => self.whole = permit.ok(),
+        }
+    }
+
+    fn add(&mut self, permit: OwnedSemaphorePermit) {
+        match &mut self.permit {
+            Some(own) => own.merge(permit),
+            none => *none = Some(permit),
+        }
+    }
 }
 
 /// The frames of one connection. Safe to cancel: what was read is kept.
 pub struct Frames<'a> {
     connection: &'a Connection,
     buffer: BytesMut,
-    memory: Option<OwnedSemaphorePermit>,
+    memory: Memory,
 }
 
 impl<'a> Frames<'a> {
@@ -32,7 +86,7 @@ impl<'a> Frames<'a> {
         Self {
             connection,
             buffer: BytesMut::new(),
-            memory: None,
+            memory: Memory::default(),
         }
     }
 
@@ -51,14 +105,19 @@ impl<'a> Frames<'a> {
             }
         }
         let size = self.frame_size()?;
-        self.reserve_memory(size).await;
+        // Waiting for the first of the memory is nobody's fault and has no deadline.
+        if self.memory.kib() == 0 {
+            self.memory
+                .grow(&self.connection.core, size.div_ceil(1024))
+                .await;
+        }
         let whole = 4 + size;
         // One deadline for the whole frame: a client that trickles its bytes must not hold the memory for ever.
         let read = timeout(limits.stall, self.read_until(whole)).await;
         read.map_err(|_| End::Malformed(format!("a frame of {size} bytes took too long")))??;
         let mut frame = self.buffer.split_to(whole);
         let bytes = frame.split_off(4).freeze();
-        let memory = self.memory.take().expect("reserved above");
+        let memory = std::mem::take(&mut self.memory);
         Ok(Some(Frame {
             bytes,
             _memory: memory,
@@ -67,7 +126,14 @@ impl<'a> Frames<'a> {
 
     async fn read_until(&mut self, whole: usize) -> Result<(), End> {
         while self.buffer.len() < whole {
-            if self.read(whole - self.buffer.len()).await? == 0 {
+            let counted = self.memory.kib().saturating_mul(1024).saturating_add(4);
+            if self.buffer.len() >= counted {
+                let limit = (whole - 4).div_ceil(1024);
+                self.memory.grow(&self.connection.core, limit).await;
+                continue;
+            }
+            let wanted = whole.min(counted) - self.buffer.len();
+            if self.read(wanted).await? == 0 {
                 return Err(End::Malformed("half a frame".to_owned()));
             }
         }
@@ -82,19 +148,6 @@ impl<'a> Frames<'a> {
             _ => Err(End::Malformed(format!(
                 "a frame of {size} bytes; the limit is {limit}"
             ))),
-        }
-    }
-
-    async fn reserve_memory(&mut self, size: usize) {
-        if self.memory.is_none() {
-            let kib = size.div_ceil(1024) as u32;
-            let semaphore = Arc::clone(&self.connection.core.request_memory);
-            self.memory = Some(
-                semaphore
-                    .acquire_many_owned(kib)
-                    .await
-                    .expect("the semaphore is never closed"),
-            );
         }
     }
 

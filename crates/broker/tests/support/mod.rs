@@ -67,6 +67,20 @@ impl Client {
             .expect("the broker reads");
     }
 
+    /// Sends these bytes and nothing after them, as far as the broker still takes them.
+    pub async fn send_and_end(&mut self, bytes: &[u8]) {
+        // Who is refused may find the connection closed while it sends.
+        let _ = self.stream.write_all(bytes).await;
+        let _ = self.stream.shutdown().await;
+    }
+
+    /// Reads until the broker closes the connection.
+    pub async fn receive_all(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let _ = self.stream.read_to_end(&mut bytes).await;
+        bytes
+    }
+
     /// The next answer; `None` once the broker has closed the connection.
     pub async fn receive(&mut self, version: i16) -> Option<Reply> {
         let size = self.stream.read_u32().await.ok()?;

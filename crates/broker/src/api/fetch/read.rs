@@ -18,6 +18,9 @@ use crate::partition::Partition;
 /// What an answer waits for when the memory for answers is used up, in KiB.
 const SMALLEST_READ_KIB: u32 = 64;
 
+/// One answer gets at most this part of the memory that is free.
+const LARGEST_PART: u64 = 4;
+
 /// One partition that is asked for.
 pub struct Wanted {
     /// The partition, or why it cannot be read.
@@ -61,8 +64,12 @@ struct Planned {
 /// Reads all of `wanted`, waiting up to `max_wait` for `min_bytes`.
 pub async fn read_all(core: &Core, wanted: &[Wanted], bounds: &Bounds) -> ReadAll {
     let planned = plan_or_wait(core, wanted, bounds).await;
+    // A part of what there is, so that some is left whoever does not read, and however much was asked for.
+    let free = core.response_memory.available_permits() as u64 / LARGEST_PART;
     let mut budget = Budget {
-        left: bounds.max_bytes,
+        left: bounds
+            .max_bytes
+            .min(free.max(SMALLEST_READ_KIB.into()) * 1024),
         memory: None,
     };
     let mut reads = Vec::with_capacity(planned.len());
@@ -108,11 +115,7 @@ impl Budget {
         let permit = match memory.try_acquire_many_owned(kib) {
             Ok(permit) if kib > 0 => permit,
             _ if self.memory.is_some() => return 0,
-            _ => {
-                let memory = Arc::clone(&core.response_memory);
-                let waited = memory.acquire_many_owned(SMALLEST_READ_KIB).await;
-                waited.expect("the semaphore is never closed")
-            }
+            _ => core.wait_for_response_memory(SMALLEST_READ_KIB).await,
         };
         let granted = permit.num_permits() as u64 * 1024;
         match &mut self.memory {
@@ -120,6 +123,26 @@ impl Budget {
             none => *none = Some(permit),
         }
         granted.min(wanted)
+    }
+
+    /// Takes so many bytes more if they are free.
+    fn extend(&mut self, core: &Core, bytes: u64) -> bool {
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        let more = Arc::clone(&core.response_memory).try_acquire_many_owned(kib);
+        match (more, &mut self.memory) {
+            (Ok(permit), Some(memory)) => {
+                memory.merge(permit);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Gives all back and waits for the memory of one large batch.
+    async fn exchange(&mut self, core: &Core, bytes: u64) {
+        self.memory = None;
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        self.memory = Some(core.wait_for_response_memory(kib).await);
     }
 
     /// Gives back what was reserved and not used.
@@ -232,6 +255,7 @@ async fn execute(
 ) -> Read {
     let Planned { mut read, plan } = planned;
     let Some(plan) = plan else { return read };
+    let is_first = budget.memory.is_none();
     let granted = budget
         .reserve(core, limit.min(plan.view().size_bytes.0))
         .await;
@@ -239,15 +263,30 @@ async fn execute(
         return read;
     }
     // The size of the plan was a guess from below: this one cannot give more than is granted, but for one batch.
-    let from = plan.from();
-    let result = match plan.view().plan_read(from, ByteCount(granted), isolation) {
-        Ok(plan) => records_of(plan).await,
-        Err(error) => Err(error),
-    };
+    let mut result = read_again(&plan, granted, isolation).await;
+    let mut granted = granted;
+    if let Ok(found) = &result
+        && size_of(found) > granted
+    {
+        let size = size_of(found);
+        if !is_first {
+            // Only the first records of an answer are owed to the client whatever their size.
+            if !budget.extend(core, size - granted) {
+                budget.settle(granted, 0);
+                return read;
+            }
+        } else {
+            // Let go, and read again once it is counted, so that nobody holds some memory and waits for more.
+            drop(result);
+            budget.exchange(core, size).await;
+            result = read_again(&plan, size, isolation).await;
+        }
+        granted = size;
+    }
     match result {
-        Ok(log::Read { batches, aborted }) => {
-            let bytes: usize = batches.iter().map(Bytes::len).sum();
-            budget.settle(granted, bytes as u64);
+        Ok(found) => {
+            budget.settle(granted, size_of(&found));
+            let log::Read { batches, aborted } = found;
             read.records = batches;
             read.aborted = read.aborted.map(|_| aborted);
         }
@@ -261,6 +300,21 @@ async fn execute(
         }
     }
     read
+}
+
+fn size_of(read: &log::Read) -> u64 {
+    read.batches.iter().map(|batch| batch.len() as u64).sum()
+}
+
+async fn read_again(
+    plan: &ReadPlan,
+    limit: u64,
+    isolation: Isolation,
+) -> Result<log::Read, LogError> {
+    let plan = plan
+        .view()
+        .plan_read(plan.from(), ByteCount(limit), isolation)?;
+    records_of(plan).await
 }
 
 async fn records_of(plan: ReadPlan) -> Result<log::Read, LogError> {

@@ -6,6 +6,7 @@
 //! Runs on the connection's thread; whatever decompresses does it where other connections are not held up.
 
 use broker_state::configs::{Compression as Wanted, TopicSettings};
+use parking_lot::Mutex;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use wire::ErrorCode;
 use wire::records::{
@@ -21,6 +22,10 @@ const MOST_BYTES_LOOKED_INTO: usize = 64 << 20;
 const MOST_RECORD_ERRORS: usize = 1_000;
 /// Batches below this are worked on without telling the runtime: it takes less than a thread switch.
 const SMALL: usize = 4 << 10;
+
+/// Large batches that are decompressed at a time: each may take `MOST_BYTES_LOOKED_INTO`.
+const OPENED_AT_A_TIME: usize = 4;
+static OPENED: [Mutex<()>; OPENED_AT_A_TIME] = [const { Mutex::new(()) }; OPENED_AT_A_TIME];
 
 /// The batch as it is to be stored in a topic with these settings; `partition` names it in messages.
 ///
@@ -45,6 +50,9 @@ pub fn validate(
         return Ok(batch);
     }
     let work = || {
+        // What a batch becomes is counted nowhere: so only few large ones are opened at a time, whoever sends them.
+        let place = batch.bytes().len() % OPENED_AT_A_TIME;
+        let _turn = (batch.bytes().len() > SMALL).then(|| OPENED[place].lock());
         if looks_inside {
             check_records(settings, partition, &batch, &times)?;
         }
