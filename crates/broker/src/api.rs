@@ -80,6 +80,9 @@ mod write_txn_markers;
 
 pub use produce::PendingProduce;
 
+/// Why the controller has not answered.
+const CANNOT_CHANGE: &str = "the broker is stopping, or its disk is full";
+
 /// An entry of the coverage table.
 #[derive(Clone, Debug)]
 pub struct Api {

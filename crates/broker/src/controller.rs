@@ -26,6 +26,7 @@ use crate::error::StartError;
 use crate::journal::{Entry, Journal};
 use crate::keeper::Keeper;
 use crate::queue::Queue;
+use crate::room::Room;
 use crate::shard::{Fatal, Reply};
 use crate::sync_pool::SyncPool;
 
@@ -120,6 +121,8 @@ pub struct Controller {
     journal: Journal,
     waiting: HashMap<RequestId, Reply<TopicsReply>>,
     next_request: u64,
+    /// At most one: the transaction coordinator's wish for producer ids, while there is no room on the disk.
+    held: Vec<Event>,
 }
 
 impl Controller {
@@ -158,6 +161,7 @@ impl Controller {
             journal,
             waiting: HashMap::new(),
             next_request: 0,
+            held: Vec::new(),
         })
     }
 
@@ -251,7 +255,7 @@ impl Controller {
             let mut effects = Effects::new();
             let mut closing = None;
             let mut described = Vec::new();
-            for event in events {
+            for event in self.with_room(events) {
                 match event {
                     Event::Command { command, reply } => {
                         let request = RequestId(self.next_request);
@@ -278,6 +282,33 @@ impl Controller {
                 return Ok(());
             }
         }
+    }
+
+    /// What can be worked on now. On a full disk nothing is created, and in the end only deleted: who asks is told nothing, which
+    /// becomes an error that clients try again. The one who would not ask again waits.
+    fn with_room(&mut self, events: Vec<Event>) -> Vec<Event> {
+        let room = self.journal.room();
+        let mut possible = Vec::with_capacity(events.len() + self.held.len());
+        if room != Room::Out {
+            possible.append(&mut self.held);
+        }
+        for event in events {
+            let Event::Command { command, .. } = &event else {
+                possible.push(event);
+                continue;
+            };
+            match command {
+                Command::DeleteTopics { .. } => possible.push(event),
+                Command::ReserveProducerIds if room == Room::Out => self.held.push(event),
+                Command::CreateTopics { .. }
+                | Command::AutoCreateTopics { .. }
+                | Command::CreatePartitions { .. }
+                    if room != Room::Enough => {}
+                _ if room == Room::Out => {}
+                _ => possible.push(event),
+            }
+        }
+        possible
     }
 
     /// Makes the records of a step durable and real, then lets its replies go.

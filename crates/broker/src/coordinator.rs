@@ -22,6 +22,7 @@ use crate::journal::{FramedEntry, Journal, Replayed};
 use crate::keeper::Keeper;
 use crate::partition::Partition;
 use crate::queue::Queue;
+use crate::room::Room;
 use crate::shard::{Fatal, Reply};
 use crate::share::ShareHandle;
 use crate::sync_pool::SyncPool;
@@ -120,6 +121,9 @@ pub struct Coordinator {
     new_topics: Option<Arc<ClusterImage>>,
     waiting: HashMap<RequestId, Reply<GroupReply>>,
     next_request: u64,
+    /// What waits for space on the disk: ends of transactions and deletions of topics, as many as there are of those.
+    held: Vec<Event>,
+    is_without_room: bool,
 }
 
 impl Coordinator {
@@ -150,6 +154,8 @@ impl Coordinator {
             new_topics: None,
             waiting: HashMap::new(),
             next_request: 0,
+            held: Vec::new(),
+            is_without_room: false,
         })
     }
 
@@ -197,11 +203,13 @@ impl Coordinator {
             let now_ms = clock.now_ms();
             let mut effects = Effects::new();
             let mut closing = None;
-            for event in events {
+            for event in self.with_room(events) {
                 self.take(now_ms, event, &mut effects, &mut closing);
             }
             self.take_topics(now_ms, &mut effects);
-            self.groups.tick(Millis(now_ms), &mut effects);
+            if !self.is_without_room {
+                self.groups.tick(Millis(now_ms), &mut effects);
+            }
             self.settle(effects, now_ms, partition)?;
             for (group, member) in self.groups.take_departed() {
                 share.release(group, member);
@@ -215,7 +223,38 @@ impl Coordinator {
         }
     }
 
+    /// What can be worked on now. Without room on the disk that is what makes no records: the rest is told nothing, so that
+    /// clients ask again, or waits where nobody would ask again.
+    fn with_room(&mut self, events: Vec<Event>) -> Vec<Event> {
+        self.is_without_room = self.journal.room() == Room::Out;
+        if !self.is_without_room {
+            let mut held = std::mem::take(&mut self.held);
+            held.extend(events);
+            return held;
+        }
+        let mut possible = Vec::with_capacity(events.len());
+        for event in events {
+            match &event {
+                Event::Command { command, .. } => match **command {
+                    Command::Heartbeat(_)
+                    | Command::FetchOffsets(_)
+                    | Command::Describe(_)
+                    | Command::DescribeConsumers(_)
+                    | Command::List(_) => possible.push(event),
+                    Command::EndTransaction { .. } => self.held.push(event),
+                    _ => {}
+                },
+                Event::TopicsDeleted { .. } => self.held.push(event),
+                _ => possible.push(event),
+            }
+        }
+        possible
+    }
+
     fn sleep(&self, now_ms: i64) -> Duration {
+        if self.is_without_room {
+            return LONGEST_SLEEP;
+        }
         let Some(Millis(deadline)) = self.groups.next_deadline() else {
             return LONGEST_SLEEP;
         };
@@ -249,6 +288,9 @@ impl Coordinator {
 
     /// Gives the groups the latest image; those in between, while many topics are made, do not matter.
     fn take_topics(&mut self, now_ms: i64, effects: &mut Effects<Record, GroupReply>) {
+        if self.is_without_room {
+            return;
+        }
         if let Some(image) = self.new_topics.take() {
             let configs = image.group_configs().clone();
             self.groups.set_configs(Millis(now_ms), configs);

@@ -28,6 +28,7 @@ mod owners;
 mod partition;
 mod pushed_metrics;
 mod queue;
+mod room;
 mod settings;
 pub mod shard;
 mod share;

@@ -71,6 +71,11 @@ impl Partition {
         };
     }
 
+    /// Called by the owner when it has opened the log anew: all transactions that are open here.
+    pub fn replace_transactions(&self, open: impl Iterator<Item = (i64, i16)>) {
+        *self.open_transactions.lock() = open.collect();
+    }
+
     /// Wakes `waiter` at each publish until `stop_waiting`.
     ///
     /// Register first and look second: a publish between the two is then not missed.

@@ -11,6 +11,7 @@
 mod background;
 mod event;
 mod owned;
+mod space;
 mod step;
 mod thread;
 mod upkeep;

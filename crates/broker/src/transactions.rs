@@ -35,6 +35,7 @@ use crate::keeper::Keeper;
 use crate::metrics::Metrics;
 use crate::partition::Partition;
 use crate::queue::Queue;
+use crate::room::Room;
 use crate::shard::{Fatal, Reply, ShardHandle, Slot};
 use crate::sync_pool::SyncPool;
 
@@ -163,6 +164,9 @@ pub struct TransactionCoordinator {
     waiting: HashMap<RequestId, Asker>,
     next_request: u64,
     is_asking_for_ids: bool,
+    /// What waits for space on the disk: nobody would tell it again.
+    held: Vec<Event>,
+    is_without_room: bool,
 }
 
 impl TransactionCoordinator {
@@ -192,6 +196,8 @@ impl TransactionCoordinator {
             waiting: HashMap::new(),
             next_request: 0,
             is_asking_for_ids: false,
+            held: Vec::new(),
+            is_without_room: false,
         })
     }
 
@@ -237,13 +243,15 @@ impl TransactionCoordinator {
             self.transactions.set_version(version);
             let mut effects = TransactionEffects::default();
             let mut closing = None;
-            for event in events {
+            for event in self.with_room(events) {
                 match event {
                     Event::Close { reply } => closing = Some(reply),
                     event => self.take(now_ms, event, &mut effects),
                 }
             }
-            self.transactions.tick(Millis(now_ms), &mut effects);
+            if !self.is_without_room {
+                self.transactions.tick(Millis(now_ms), &mut effects);
+            }
             if closing.is_some() {
                 effects
                     .step
@@ -260,7 +268,35 @@ impl TransactionCoordinator {
         }
     }
 
+    /// What can be worked on now. Without room on the disk that is what makes no records: clients that want more are told nothing
+    /// and ask again, what the broker itself has to say waits.
+    fn with_room(&mut self, events: Vec<Event>) -> Vec<Event> {
+        self.is_without_room = self.journal.room() == Room::Out;
+        if !self.is_without_room {
+            let mut held = std::mem::take(&mut self.held);
+            held.extend(events);
+            return held;
+        }
+        let mut possible = Vec::with_capacity(events.len());
+        for event in events {
+            match &event {
+                Event::Command { command, .. } => match **command {
+                    Command::VerifyPartitions(_) | Command::Describe(_) | Command::List(_) => {
+                        possible.push(event);
+                    }
+                    _ => {}
+                },
+                Event::ProducerIds(_) | Event::MarkersWritten { .. } => self.held.push(event),
+                Event::Close { .. } => possible.push(event),
+            }
+        }
+        possible
+    }
+
     fn sleep(&self, now_ms: i64) -> Duration {
+        if self.is_without_room {
+            return LONGEST_SLEEP;
+        }
         let Some(Millis(deadline)) = self.transactions.next_deadline() else {
             return LONGEST_SLEEP;
         };

@@ -9,6 +9,7 @@
 mod file;
 mod memory;
 mod sim;
+mod tight;
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
@@ -18,6 +19,7 @@ use std::sync::Arc;
 pub use file::FileDisk;
 pub use memory::MemoryDisk;
 pub use sim::{Fault, SimDisk};
+pub use tight::TightDisk;
 
 /// One name in a directory.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +28,13 @@ pub struct DirEntry {
     pub name: String,
     /// Whether the name belongs to a directory.
     pub is_directory: bool,
+}
+
+/// How many bytes a disk has, and how many of them can still be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    pub total: u64,
+    pub available: u64,
 }
 
 /// A place for files. Cheap to share; every operation may come from any thread.
@@ -56,6 +65,11 @@ pub trait Disk: Send + Sync + Debug {
 
     /// Whether there is a file or directory of this name.
     fn exists(&self, path: &Path) -> io::Result<bool>;
+
+    /// The room on the disk that holds `dir`; `None` where nobody can tell.
+    fn space(&self, _dir: &Path) -> io::Result<Option<Space>> {
+        Ok(None)
+    }
 
     /// The content of a small file, or `None` when there is no such file.
     ///

@@ -92,6 +92,14 @@ impl LogError {
         let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
         matches!(self, LogError::Io { source, .. } if full.contains(&source.kind()))
     }
+
+    /// Whether the disk is full and what was on it before is as it was: opening the log again is all that it takes.
+    ///
+    /// Not so when a sync found the disk full: the system may have let go of what it could not write.
+    pub fn is_mended_by_space(&self) -> bool {
+        self.is_disk_full()
+            && !matches!(self, LogError::Io { operation, .. } if *operation == "sync")
+    }
 }
 
 /// Adds what was being done, and to which file, to an error of the disk.

@@ -6,7 +6,7 @@
 //!
 //! - [`PartitionLog`]: the owner's side, one thread (`append`, `recovery`, `checkpointing`, `retention`, `compaction`).
 //! - [`SharedView`], [`PartitionView`], [`ReadPlan`]: the readers' side, any thread.
-//! - [`Disk`], [`DiskFile`]: what a log stands on; [`FileDisk`], [`MemoryDisk`], [`SimDisk`].
+//! - [`Disk`], [`DiskFile`]: what a log stands on; [`FileDisk`], [`MemoryDisk`], [`SimDisk`], [`TightDisk`].
 
 mod access;
 mod append;
@@ -44,7 +44,7 @@ pub use compaction::{
     CompactionBuffer, CompactionJob, CompactionReport, CompactionSettings, Dirtiness,
     FinishedCompaction, Pace, ProducerEnd, ProducerEnds, RecordCounts, SwappedSegments,
 };
-pub use disk::{DirEntry, Disk, DiskFile, Fault, FileDisk, MemoryDisk, SimDisk};
+pub use disk::{DirEntry, Disk, DiskFile, Fault, FileDisk, MemoryDisk, SimDisk, Space, TightDisk};
 pub use error::LogError;
 pub use offset::{ByteCount, Offset};
 pub use partition::PartitionLog;

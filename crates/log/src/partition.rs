@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use crate::append::Waiting;
 use crate::checkpoint::CheckpointFile;
 use crate::cursors::Cursors;
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, Space};
 use crate::epochs::{self, Epochs};
 use crate::error::{Context, LogError};
 use crate::offset::{ByteCount, Offset};
@@ -342,6 +342,30 @@ impl PartitionLog {
     /// Where readers on any thread find the latest published view.
     pub fn shared_view(&self) -> Arc<SharedView> {
         Arc::clone(&self.shared)
+    }
+
+    /// Goes on where another log of this directory has stopped: its readers find what this log publishes.
+    ///
+    /// # Errors
+    /// `Corrupt` when they have seen more than there is: nothing is taken over then.
+    pub fn continue_view(&mut self, earlier: Arc<SharedView>) -> Result<(), LogError> {
+        let seen = earlier.high_watermark();
+        if seen > self.high_watermark {
+            return Err(LogError::Corrupt {
+                path: self.dir.clone(),
+                position: self.progress.position,
+                offset: self.high_watermark,
+                detail: format!("readers have seen records up to offset {seen}"),
+            });
+        }
+        earlier.store(self.shared.load());
+        self.shared = earlier;
+        Ok(())
+    }
+
+    /// The room on the disk of this log; `None` where nobody can tell.
+    pub fn space(&self) -> Option<Space> {
+        self.disk.space(&self.dir).ok().flatten()
     }
 
     /// The latest published view.

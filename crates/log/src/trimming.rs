@@ -137,8 +137,14 @@ impl PartitionLog {
         deleted
     }
 
+    /// A job has failed part way: what it did is known once the log is opened again.
+    pub fn abandon_trim(&mut self) {
+        self.is_trimming = false;
+        self.is_halted = true;
+    }
+
     /// Whether a job is at work on the segments, so that none may be deleted.
-    pub(crate) fn is_busy(&self) -> bool {
+    pub fn is_busy(&self) -> bool {
         self.is_compacting || self.is_trimming
     }
 }

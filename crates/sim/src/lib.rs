@@ -75,6 +75,8 @@ pub struct Reached {
     pub checkpoints: u64,
     pub deleted_records: u64,
     pub lost_unacknowledged: u64,
+    /// Times that a shard found the disk full and went on once there was space.
+    pub full_disks: u64,
 }
 
 impl Reached {
@@ -89,6 +91,7 @@ impl Reached {
         self.checkpoints += other.checkpoints;
         self.deleted_records += other.deleted_records;
         self.lost_unacknowledged += other.lost_unacknowledged;
+        self.full_disks += other.full_disks;
     }
 }
 

@@ -6,7 +6,7 @@
 mod plan;
 mod restart;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -68,6 +68,8 @@ struct Live {
     producers: i64,
     /// All settings that were in force during this step.
     settings_of_step: Vec<TopicSettings>,
+    /// Those under which a deletion was begun that is still under way.
+    settings_of_trim: Vec<TopicSettings>,
 }
 
 impl Live {
@@ -150,6 +152,10 @@ struct World {
     finished: Vec<(usize, Slot, FinishedCheckpoint)>,
     trimmed: Vec<(usize, Slot, Trimmed)>,
     remains: Vec<Remains>,
+    /// Places that have answered in this step that the disk is full.
+    full: BTreeSet<usize>,
+    /// The disk may have had no space in this step: not all are told.
+    may_be_full: bool,
     sender: Sender<(u64, Answer)>,
     answers: Receiver<(u64, Answer)>,
     next_number: u64,
@@ -179,6 +185,8 @@ impl World {
             finished: Vec::new(),
             trimmed: Vec::new(),
             remains: Vec::new(),
+            full: BTreeSet::new(),
+            may_be_full: false,
             sender,
             answers,
             next_number: 0,
@@ -211,15 +219,10 @@ impl World {
     fn step(&mut self) {
         self.reached.steps += 1;
         let shard = self.dice.below(SHARDS);
-        for live in self
-            .places
-            .iter_mut()
-            .filter_map(|place| place.live.as_mut())
-        {
-            live.settings_of_step = vec![live.settings];
-        }
+        self.begin_settings();
         let (events, expected) = self.plan(shard);
-        self.plan_fault();
+        // A tick opens again what the disk had no room for: what follows it in the same step could not be foretold.
+        self.plan_fault(!events.iter().any(|event| matches!(event, Event::Tick)));
         let mut result = self.shards[shard].step(self.now_ms, events);
         if let Ok(completed) = &mut result {
             // Whoever asked for a deletion waits for it.
@@ -236,11 +239,11 @@ impl World {
                 self.rig.mend();
                 let checkpoints = completed.checkpoints.into_iter();
                 self.jobs.extend(checkpoints.map(|job| (shard, job)));
-                let trims = completed.trims.into_iter();
-                self.trims.extend(trims.map(|job| (shard, job)));
+                self.take_trims(shard, completed.trims);
                 self.remains.extend(completed.remains);
                 let has_failed = self.check_all(expected, answers, true);
                 self.observe();
+                self.wait_for_space(shard);
                 if has_failed {
                     self.crash();
                 }
@@ -253,6 +256,43 @@ impl World {
                 self.crash();
             }
         }
+    }
+
+    /// Deletions of before may still be under way, by the settings that were in force then.
+    fn begin_settings(&mut self) {
+        let trims = self.trims.iter().map(|(_, trim)| &trim.partition);
+        let trimmed = self.trimmed.iter().map(|(_, partition, _)| partition);
+        let busy: Vec<&Slot> = trims.chain(trimmed).collect();
+        for place in &mut self.places {
+            let Some(live) = &mut place.live else {
+                continue;
+            };
+            let slot = live.slot.as_ref();
+            if !busy
+                .iter()
+                .any(|busy| slot.is_some_and(|slot| Arc::ptr_eq(slot, busy)))
+            {
+                live.settings_of_trim.clear();
+            }
+            live.settings_of_step = vec![live.settings];
+            live.settings_of_step.extend(&live.settings_of_trim);
+        }
+    }
+
+    pub(super) fn take_trims(&mut self, shard: usize, trims: Vec<Trimming>) {
+        for trimming in &trims {
+            for live in self
+                .places
+                .iter_mut()
+                .filter_map(|place| place.live.as_mut())
+            {
+                let slot = live.slot.as_ref();
+                if slot.is_some_and(|slot| Arc::ptr_eq(slot, &trimming.partition)) {
+                    live.settings_of_trim = live.settings_of_step.clone();
+                }
+            }
+        }
+        self.trims.extend(trims.into_iter().map(|job| (shard, job)));
     }
 
     /// Compares answers with what was expected; tells whether an answer is a failure of the disk.
@@ -278,7 +318,7 @@ impl World {
     }
 
     /// What readers see now is as durable as the topic says, and is what was sent.
-    fn observe(&mut self) {
+    pub(super) fn observe(&mut self) {
         for place in &mut self.places {
             let Some(live) = &mut place.live else {
                 continue;
@@ -294,7 +334,7 @@ impl World {
 
     /// The background thread runs a checkpoint or removes files; events that come of it wait for the next step.
     fn work_in_background(&mut self) {
-        self.plan_fault();
+        self.plan_fault(true);
         if !self.trims.is_empty() && self.dice.one_in(2) {
             return self.trim_in_background();
         }
@@ -318,6 +358,11 @@ impl World {
                 self.finished.push((shard, partition, finished));
             }
             Err(_) if partition.is_closed() => {}
+            Err(error) if error.is_mended_by_space() => {
+                let put_off = [Event::CheckpointPutOff { partition }];
+                let step = self.shards[shard].step(self.now_ms, put_off);
+                assert!(step.is_ok(), "nothing is written");
+            }
             Err(_) => {
                 self.reached.failed_steps += 1;
                 self.crash();

@@ -24,7 +24,7 @@ pub async fn handle(
     let results = match connection.core.controller.ask(command).await {
         Some(Reply::ClientQuotasAltered(results)) => results,
         _ => {
-            let stopping = Refusal::new(ErrorCode::NotController, "the broker is stopping");
+            let stopping = Refusal::new(ErrorCode::NotController, super::CANNOT_CHANGE);
             vec![Err(stopping); request.entries.len()]
         }
     };

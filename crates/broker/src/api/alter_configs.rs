@@ -63,7 +63,7 @@ pub async fn alter(
             })
             .collect(),
         _ => {
-            let message = || Some("the broker is stopping".to_owned());
+            let message = || Some(super::CANNOT_CHANGE.to_owned());
             let error = ErrorCode::NotController;
             resources
                 .into_iter()

@@ -79,7 +79,7 @@ fn respond(creation: PartitionCreation) -> TopicResult<'static> {
 }
 
 fn unavailable(topic: &Topic<'_>) -> TopicResult<'static> {
-    refused(topic, (ErrorCode::NotController, "the broker is stopping"))
+    refused(topic, (ErrorCode::NotController, super::CANNOT_CHANGE))
 }
 
 fn refused(topic: &Topic<'_>, (error, message): (ErrorCode, &'static str)) -> TopicResult<'static> {

@@ -41,13 +41,7 @@ pub async fn handle(
         Some(Reply::TopicsCreated(created)) => respond_all(connection, created).await,
         _ => granted
             .into_iter()
-            .map(|topic| {
-                refused(
-                    topic.name,
-                    ErrorCode::NotController,
-                    "the broker is stopping",
-                )
-            })
+            .map(|topic| refused(topic.name, ErrorCode::NotController, super::CANNOT_CHANGE))
             .collect(),
     };
     let (error, message) = QUOTA_EXCEEDED;

@@ -87,7 +87,7 @@ fn respond(deletion: TopicDeletion) -> TopicResult<'static> {
 }
 
 fn unavailable(topic: TopicRef) -> TopicResult<'static> {
-    refused(topic, (ErrorCode::NotController, "the broker is stopping"))
+    refused(topic, (ErrorCode::NotController, super::CANNOT_CHANGE))
 }
 
 fn refused(topic: TopicRef, (error, message): (ErrorCode, &'static str)) -> TopicResult<'static> {

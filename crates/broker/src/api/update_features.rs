@@ -67,10 +67,7 @@ async fn finalize(
     };
     match connection.core.controller.ask(command).await {
         Some(Reply::FeaturesUpdated(result)) => result,
-        _ => Err(Refusal::new(
-            ErrorCode::NotController,
-            "the broker is stopping",
-        )),
+        _ => Err(Refusal::new(ErrorCode::NotController, super::CANNOT_CHANGE)),
     }
 }
 

@@ -185,6 +185,11 @@ fn checkpoint(
             });
             None
         }
+        Err(error) if error.is_mended_by_space() => {
+            tracing::warn!(?partition, %error, "a checkpoint has to wait for space on the disk");
+            handle.send(Event::CheckpointPutOff { partition });
+            None
+        }
         Err(source) => failed(&partition, source),
     }
 }
@@ -194,6 +199,10 @@ fn trim(Trimming { partition, job }: Trimming, handle: &ShardHandle) -> Option<F
     match job.run() {
         Ok(trimmed) => {
             handle.send(Event::Trimmed { partition, trimmed });
+            None
+        }
+        Err(source) if source.is_mended_by_space() => {
+            handle.send(Event::TrimPutOff { partition, source });
             None
         }
         Err(source) => failed(&partition, source),

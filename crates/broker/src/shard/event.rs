@@ -111,6 +111,8 @@ pub enum Event {
         partition: Slot,
         reply: Reply<Option<Vec<ProducerState>>>,
     },
+    /// A checkpoint found no room on the disk; the one before it stays in force.
+    CheckpointPutOff { partition: Slot },
     /// A checkpoint is on the disk.
     Checkpointed {
         partition: Slot,
@@ -120,6 +122,11 @@ pub enum Event {
     Swapped {
         partition: Slot,
         swapped: SwappedSegments,
+    },
+    /// Retention found no room on the disk for what it has to note.
+    TrimPutOff {
+        partition: Slot,
+        source: log::LogError,
     },
     /// Segments that retention has deleted.
     Trimmed { partition: Slot, trimmed: Trimmed },

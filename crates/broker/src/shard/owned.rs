@@ -50,6 +50,9 @@ pub struct OwnedPartition {
     pub checkpoint_at_ms: i64,
     pub retention_at_ms: i64,
     pub first_unsynced_at_ms: Option<i64>,
+    /// Set while the log takes nothing because a write found the disk full; it is opened anew when there is space.
+    pub full_since_ms: Option<i64>,
+    pub reopen_at_ms: i64,
 }
 
 impl OwnedPartition {
@@ -120,6 +123,8 @@ impl OwnedPartition {
             checkpoint_at_ms: now_ms,
             retention_at_ms: now_ms + FIRST_RETENTION_AFTER_MS,
             first_unsynced_at_ms: None,
+            full_since_ms: None,
+            reopen_at_ms: 0,
         };
         Ok((owned, recovery))
     }
@@ -232,11 +237,16 @@ impl OwnedPartition {
         self.has_marker || self.settings.durability == Durability::Sync
     }
 
+    /// Whether the log waits for space on the disk. What its owner knows beyond what is published is not to be relied on.
+    pub fn is_full(&self) -> bool {
+        self.full_since_ms.is_some()
+    }
+
     /// Whether it is time to write down how far the log is known to be good: a crash would leave too much to scan,
     /// or the interval of an interval topic is over. A checkpoint syncs what it claims.
     pub fn wants_checkpoint(&self, now_ms: i64) -> bool {
         let bytes = self.log.bytes_since_checkpoint();
-        if bytes == 0 || self.is_checkpointing {
+        if bytes == 0 || self.is_checkpointing || self.is_full() {
             return false;
         }
         if self.is_checkpoint_urgent {

@@ -15,9 +15,11 @@ use super::event::{
     AppendItem, AppendOutcome, Event, Marker, MarkerOutcome, OpenRequest, Reply, Slot,
 };
 use super::owned::OwnedPartition;
+use super::space::{HeldMarkers, refused_without_space};
 use super::upkeep::{CompactionNeed, CompactionTurn, Deletion, Trimming, UpkeepSettings};
 use crate::compactor::Compacting;
 use crate::partition::Owner;
+use crate::room::Gauge;
 use crate::sync_pool::SyncPool;
 
 /// Threads that open partitions at the start, each at least this many.
@@ -25,6 +27,9 @@ const OPENING_THREADS: usize = 16;
 const OPENED_PER_THREAD: usize = 4;
 /// Checkpoints of one tick, so that a tick never holds up producers for long.
 const CHECKPOINTS_PER_TICK: usize = 256;
+
+/// A marker that waits for space on the disk.
+const WITHOUT_SPACE: MarkerOutcome = ErrorCode::KafkaStorageError;
 
 /// Why a shard, and with it the broker, cannot go on: what is on the disk is no longer known.
 #[derive(Debug, Error)]
@@ -80,25 +85,29 @@ pub struct StepTimes {
 /// The partitions of one thread.
 pub struct Shard {
     index: usize,
-    disk: Arc<dyn Disk>,
+    pub(super) disk: Arc<dyn Disk>,
     syncs: Arc<SyncPool>,
     pub(super) partitions: Vec<Option<OwnedPartition>>,
     pub(super) free: Vec<usize>,
     next_checkpoint: usize,
     touched: Vec<usize>,
     replies: Vec<WaitingReply>,
+    gauge: Gauge,
+    pub(super) held: Vec<HeldMarkers>,
     pub(super) upkeep: UpkeepSettings,
     pub(super) compaction: CompactionTurn,
 }
 
 struct WaitingReply {
     answer: WaitingAnswer,
+    /// Where each of the outcomes lies.
+    slots: Vec<Option<usize>>,
     waits_for_sync: bool,
 }
 
 enum WaitingAnswer {
     Appended(Vec<AppendOutcome>, Reply<Vec<AppendOutcome>>),
-    Ended(Vec<MarkerOutcome>, Reply<Vec<MarkerOutcome>>),
+    Ended(HeldMarkers),
 }
 
 impl Shard {
@@ -112,6 +121,8 @@ impl Shard {
             next_checkpoint: 0,
             touched: Vec::new(),
             replies: Vec::new(),
+            gauge: Gauge::default(),
+            held: Vec::new(),
             upkeep: UpkeepSettings::default(),
             compaction: CompactionTurn::default(),
         }
@@ -147,45 +158,53 @@ impl Shard {
                     self.admit_markers(now_ms, markers, reply, &mut completed.times)?;
                 }
                 event => {
-                    self.commit(&mut completed.times)?;
+                    self.commit(now_ms, &mut completed.times)?;
                     self.administer(now_ms, event, &mut completed)?;
                 }
             }
         }
-        self.commit(&mut completed.times)?;
+        self.commit(now_ms, &mut completed.times)?;
         Ok(completed)
     }
 
     fn admit(&mut self, now_ms: i64, items: Vec<AppendItem>, reply: Reply<Vec<AppendOutcome>>) {
         let mut waits_for_sync = false;
         let mut outcomes = Vec::with_capacity(items.len());
-        for AppendItem {
-            partition,
-            batch,
-            verified_at,
-        } in items
-        {
-            let Some(slot) = self.slot_of(&partition) else {
+        let mut slots = Vec::with_capacity(items.len());
+        for item in items {
+            let slot = self.slot_of(&item.partition);
+            slots.push(slot);
+            let Some(slot) = slot else {
                 outcomes.push(AppendOutcome::refused(
                     ErrorCode::UnknownTopicOrPartition,
-                    format!("{partition:?} has been deleted"),
+                    format!("{:?} has been deleted", item.partition),
                 ));
                 continue;
             };
-            let owned = self.partitions[slot].as_mut().expect("slot_of found it");
-            let was_touched = owned.is_touched;
-            outcomes.push(owned.append(&batch, verified_at, now_ms));
-            if owned.is_touched {
-                waits_for_sync |= owned.is_synced_by_step();
-                if !was_touched {
-                    self.touched.push(slot);
-                }
-            }
+            outcomes.push(self.admit_one(slot, &item, now_ms));
+            let owned = self.owned(slot);
+            waits_for_sync |= owned.is_touched && owned.is_synced_by_step();
         }
         self.replies.push(WaitingReply {
             answer: WaitingAnswer::Appended(outcomes, reply),
+            slots,
             waits_for_sync,
         });
+    }
+
+    fn admit_one(&mut self, slot: usize, item: &AppendItem, now_ms: i64) -> AppendOutcome {
+        let owned = self.partitions[slot].as_mut().expect("slot_of found it");
+        let bytes = item.batch.bytes().len() as u64;
+        let look = || owned.log.space();
+        if owned.is_full() || !self.gauge.admits(bytes, now_ms, look) {
+            return refused_without_space(&owned.shared);
+        }
+        let was_touched = owned.is_touched;
+        let outcome = owned.append(&item.batch, item.verified_at, now_ms);
+        if owned.is_touched && !was_touched {
+            self.touched.push(slot);
+        }
+        outcome
     }
 
     /// As `admit`, for markers: their partitions are synced by this step whatever their durability.
@@ -198,30 +217,52 @@ impl Shard {
     ) -> Result<(), Fatal> {
         // Who did not want to wait for a sync does not wait for that of a marker, either.
         if self.replies.iter().any(|reply| !reply.waits_for_sync) {
-            self.commit(times)?;
+            self.commit(now_ms, times)?;
         }
-        let mut outcomes = Vec::with_capacity(markers.len());
-        for marker in &markers {
-            let Some(slot) = self.slot_of(&marker.partition) else {
-                outcomes.push(ErrorCode::UnknownTopicOrPartition);
+        let outcomes = vec![WITHOUT_SPACE; markers.len()];
+        self.admit_held(
+            now_ms,
+            HeldMarkers {
+                markers,
+                outcomes,
+                reply,
+            },
+        );
+        Ok(())
+    }
+
+    /// Appends those markers that no disk had room for so far.
+    fn admit_held(&mut self, now_ms: i64, mut held: HeldMarkers) {
+        let mut slots = Vec::with_capacity(held.markers.len());
+        for (marker, outcome) in held.markers.iter().zip(&mut held.outcomes) {
+            let slot = self.slot_of(&marker.partition);
+            slots.push(slot.filter(|_| *outcome == WITHOUT_SPACE));
+            if *outcome != WITHOUT_SPACE {
+                continue;
+            }
+            let Some(slot) = slot else {
+                *outcome = ErrorCode::UnknownTopicOrPartition;
                 continue;
             };
             let owned = self.partitions[slot].as_mut().expect("slot_of found it");
+            if owned.is_full() {
+                continue;
+            }
             let was_touched = owned.is_touched;
-            outcomes.push(owned.append_marker(marker, now_ms));
+            *outcome = owned.append_marker(marker, now_ms);
             if owned.is_touched && !was_touched {
                 self.touched.push(slot);
             }
         }
         self.replies.push(WaitingReply {
-            answer: WaitingAnswer::Ended(outcomes, reply),
+            answer: WaitingAnswer::Ended(held),
+            slots,
             waits_for_sync: true,
         });
-        Ok(())
     }
 
     /// Writes, syncs, publishes and replies for everything admitted since the last commit.
-    fn commit(&mut self, times: &mut StepTimes) -> Result<(), Fatal> {
+    fn commit(&mut self, now_ms: i64, times: &mut StepTimes) -> Result<(), Fatal> {
         if self.replies.is_empty() {
             return Ok(());
         }
@@ -230,38 +271,84 @@ impl Shard {
             .iter()
             .partition(|&&slot| self.owned(slot).is_synced_by_step());
         for &slot in &touched {
-            self.write(slot)?;
+            self.write(slot, now_ms)?;
         }
         for &slot in &unsynced {
-            self.owned(slot).publish();
+            self.publish(slot);
         }
-        let replies = std::mem::take(&mut self.replies);
+        let mut replies = std::mem::take(&mut self.replies);
+        self.refuse_unwritten(&mut replies);
         let (late, early): (Vec<_>, Vec<_>) =
             replies.into_iter().partition(|reply| reply.waits_for_sync);
-        deliver(early);
+        self.deliver(early);
         self.sync(&synced, times)?;
         for &slot in &synced {
-            self.owned(slot).publish();
+            self.publish(slot);
         }
-        deliver(late);
+        self.deliver(late);
         self.touched = touched;
         self.touched.clear();
         Ok(())
     }
 
-    fn write(&mut self, slot: usize) -> Result<(), Fatal> {
+    fn write(&mut self, slot: usize, now_ms: i64) -> Result<(), Fatal> {
         let owned = self.owned(slot);
-        owned.log.write().map_err(|source| Fatal::Write {
-            partition: format!("{:?}", owned.shared),
-            source,
-        })
+        match owned.log.write() {
+            Ok(()) => Ok(()),
+            Err(source) => owned.failed(source, now_ms),
+        }
+    }
+
+    fn publish(&mut self, slot: usize) {
+        let owned = self.owned(slot);
+        if !owned.is_full() {
+            owned.publish();
+        }
+    }
+
+    /// Turns into refusals what was admitted to logs that the disk had no room for.
+    fn refuse_unwritten(&mut self, replies: &mut [WaitingReply]) {
+        for reply in replies {
+            for (number, slot) in reply.slots.iter().enumerate() {
+                let Some(slot) = *slot else { continue };
+                let owned = self.owned(slot);
+                if !owned.is_full() {
+                    continue;
+                }
+                match &mut reply.answer {
+                    WaitingAnswer::Appended(outcomes, _) => {
+                        outcomes[number] = refused_without_space(&owned.shared);
+                    }
+                    WaitingAnswer::Ended(held) => held.outcomes[number] = WITHOUT_SPACE,
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, replies: Vec<WaitingReply>) {
+        for reply in replies {
+            match reply.answer {
+                WaitingAnswer::Appended(outcomes, reply) => reply.deliver(outcomes),
+                // The end of a transaction is not given up: nobody would write it again before the next start.
+                WaitingAnswer::Ended(held) if held.outcomes.contains(&WITHOUT_SPACE) => {
+                    self.held.push(held);
+                }
+                WaitingAnswer::Ended(held) => held.reply.deliver(held.outcomes),
+            }
+        }
     }
 
     /// Syncs all files of these partitions together.
     fn sync(&mut self, slots: &[usize], times: &mut StepTimes) -> Result<(), Fatal> {
+        let written = |slot: &&usize| {
+            !self.partitions[**slot]
+                .as_ref()
+                .is_some_and(OwnedPartition::is_full)
+        };
+        let slots: Vec<usize> = slots.iter().filter(written).copied().collect();
         let mut files = Vec::with_capacity(slots.len());
         let mut slot_of_file = Vec::with_capacity(slots.len());
-        for &slot in slots {
+        for &slot in &slots {
             for file in self.owned(slot).log.unsynced_files() {
                 files.push(file);
                 slot_of_file.push(slot);
@@ -280,7 +367,7 @@ impl Shard {
                 source,
             })?;
         }
-        for &slot in slots {
+        for &slot in &slots {
             let owned = self.owned(slot);
             owned.log.mark_synced(owned.end());
             owned.first_unsynced_at_ms = None;
@@ -312,7 +399,8 @@ impl Shard {
                 before,
                 reply,
             } => {
-                let result = self.delete_records(&partition, before, &mut completed.remains)?;
+                let result =
+                    self.delete_records(now_ms, &partition, before, &mut completed.remains)?;
                 reply.deliver(result);
             }
             Event::DescribeProducers { partition, reply } => {
@@ -328,6 +416,18 @@ impl Shard {
                     let owned = self.owned(slot);
                     owned.is_checkpointing = false;
                     owned.log.finish_checkpoint(finished);
+                }
+            }
+            Event::CheckpointPutOff { partition } => {
+                if let Some(slot) = self.slot_of(&partition) {
+                    self.owned(slot).is_checkpointing = false;
+                }
+            }
+            Event::TrimPutOff { partition, source } => {
+                if let Some(slot) = self.slot_of(&partition) {
+                    let owned = self.owned(slot);
+                    owned.log.abandon_trim();
+                    owned.failed(source, now_ms)?;
                 }
             }
             Event::Swapped { partition, swapped } => self.swapped(&partition, swapped, completed),
@@ -398,6 +498,7 @@ impl Shard {
 
     fn delete_records(
         &mut self,
+        now_ms: i64,
         partition: &Slot,
         before: i64,
         remains: &mut Vec<Remains>,
@@ -417,22 +518,31 @@ impl Shard {
             );
             return Ok(Err((ErrorCode::OffsetOutOfRange, text)));
         }
+        if owned.is_full() {
+            let text = format!("the disk is full; delete from {partition:?} once there is space");
+            return Ok(Err((ErrorCode::KafkaStorageError, text)));
+        }
         if before > start {
-            let failed = |source| Fatal::Write {
-                partition: format!("{partition:?}"),
-                source,
-            };
             let before = log::Offset(before);
             let covered = owned.cover(before);
-            let deleted = covered
-                .and_then(|()| owned.log.delete_records(before))
-                .map_err(failed)?;
-            remains.extend(deleted.into_iter().map(|segment| segment.remains));
+            match covered.and_then(|()| owned.log.delete_records(before)) {
+                Ok(deleted) => remains.extend(deleted.into_iter().map(|segment| segment.remains)),
+                Err(source) => {
+                    let text = source.to_string();
+                    owned.failed(source, now_ms)?;
+                    return Ok(Err((ErrorCode::KafkaStorageError, text)));
+                }
+            }
         }
         Ok(Ok(owned.log.log_start().0))
     }
 
     fn tick(&mut self, now_ms: i64, completed: &mut Completed) -> Result<(), Fatal> {
+        self.resume(now_ms)?;
+        for held in self.take_held() {
+            self.admit_held(now_ms, held);
+        }
+        self.commit(now_ms, &mut completed.times)?;
         self.begin_retention(now_ms, completed)?;
         self.begin_compaction(now_ms, completed)?;
         self.begin_checkpoints(now_ms, completed)
@@ -453,10 +563,16 @@ impl Shard {
                 self.next_checkpoint = slot;
                 return Ok(());
             }
-            let begun = owned.begin_checkpoint(now_ms);
-            let job = begun.map_err(|source| write_failed(&owned.shared, source))?;
-            let partition = Arc::clone(&owned.shared);
-            completed.checkpoints.push(Checkpointing { partition, job });
+            match owned.begin_checkpoint(now_ms) {
+                Ok(job) => {
+                    let partition = Arc::clone(&owned.shared);
+                    completed.checkpoints.push(Checkpointing { partition, job });
+                }
+                Err(source) => {
+                    owned.is_checkpointing = false;
+                    owned.failed(source, now_ms)?;
+                }
+            }
         }
         Ok(())
     }
@@ -467,18 +583,26 @@ impl Shard {
             .filter(|&slot| self.partitions[slot].is_some())
             .collect();
         self.sync(&open, times)?;
+        // Whoever waits for these ends is told nothing: the next start has them written.
+        self.held.clear();
         for owned in self.partitions.iter_mut().filter_map(Option::take) {
             let OwnedPartition {
                 shared,
                 log,
                 producers,
+                full_since_ms,
                 ..
             } = owned;
-            log.close(producers.snapshot())
-                .map_err(|source| Fatal::Write {
-                    partition: format!("{shared:?}"),
-                    source,
-                })?;
+            if full_since_ms.is_some() {
+                continue;
+            }
+            match log.close(producers.snapshot()) {
+                // As after a crash: the next start scans what the last checkpoint does not cover.
+                Err(error) if error.is_mended_by_space() => {
+                    tracing::warn!(partition = ?shared, %error, "closed without a checkpoint");
+                }
+                closed => closed.map_err(|source| write_failed(&shared, source))?,
+            }
         }
         Ok(())
     }
@@ -500,15 +624,6 @@ impl Shard {
         self.partitions[slot]
             .as_mut()
             .expect("a touched slot is open until the commit")
-    }
-}
-
-fn deliver(replies: Vec<WaitingReply>) {
-    for reply in replies {
-        match reply.answer {
-            WaitingAnswer::Appended(outcomes, reply) => reply.deliver(outcomes),
-            WaitingAnswer::Ended(outcomes, reply) => reply.deliver(outcomes),
-        }
     }
 }
 

@@ -116,7 +116,7 @@ impl Shard {
         completed: &mut Completed,
     ) -> Result<(), Fatal> {
         for owned in self.partitions.iter_mut().flatten() {
-            if now_ms < owned.retention_at_ms {
+            if now_ms < owned.retention_at_ms || owned.is_full() {
                 continue;
             }
             owned.retention_at_ms = now_ms.saturating_add(self.upkeep.retention_interval_ms);
@@ -130,10 +130,13 @@ impl Shard {
                 owned.retention_at_ms = now_ms.saturating_add(RETENTION_AGAIN_AFTER_MS);
                 continue;
             }
-            let begun = owned.log.begin_retention(now_ms);
-            if let Some(job) = begun.map_err(|source| write_failed(&owned.shared, source))? {
-                let partition = Arc::clone(&owned.shared);
-                completed.trims.push(Trimming { partition, job });
+            match owned.log.begin_retention(now_ms) {
+                Ok(Some(job)) => {
+                    let partition = Arc::clone(&owned.shared);
+                    completed.trims.push(Trimming { partition, job });
+                }
+                Ok(None) => {}
+                Err(source) => owned.failed(source, now_ms)?,
             }
         }
         Ok(())
@@ -182,10 +185,16 @@ impl Shard {
         let mut need = CompactionNeed::default();
         let mut chosen: Option<((bool, f64), usize)> = None;
         for (slot, owned) in self.partitions.iter_mut().enumerate() {
-            let Some(owned) = owned.as_mut().filter(|owned| owned.settings.is_compacted) else {
+            let Some(owned) = owned
+                .as_mut()
+                .filter(|owned| owned.settings.is_compacted && !owned.is_full())
+            else {
                 continue;
             };
-            roll_if_aged(owned, now_ms)?;
+            if let Err(source) = roll_if_aged(owned, now_ms) {
+                owned.failed(source, now_ms)?;
+                continue;
+            }
             let found = owned.log.dirtiness(now_ms);
             let found = found.map_err(|source| write_failed(&owned.shared, source))?;
             let Some(found) = found else { continue };
@@ -215,9 +224,13 @@ impl Shard {
     ) -> Result<bool, Fatal> {
         let owned = self.owned(slot);
         let ends = producer_ends(&owned.producers);
-        let begun = owned.log.begin_compaction(now_ms, ends);
-        let Some(job) = begun.map_err(|source| write_failed(&owned.shared, source))? else {
-            return Ok(false);
+        let job = match owned.log.begin_compaction(now_ms, ends) {
+            Ok(Some(job)) => job,
+            Ok(None) => return Ok(false),
+            Err(source) => {
+                owned.failed(source, now_ms)?;
+                return Ok(false);
+            }
         };
         let partition = Arc::clone(&owned.shared);
         completed.compaction = Some(Compacting { partition, job });
@@ -284,11 +297,10 @@ fn producer_ends(producers: &Producers) -> ProducerEnds {
 }
 
 /// Ends the active segment of a compacted log once it is so old that its records must be compacted.
-fn roll_if_aged(owned: &mut OwnedPartition, now_ms: i64) -> Result<(), Fatal> {
+fn roll_if_aged(owned: &mut OwnedPartition, now_ms: i64) -> Result<(), LogError> {
     if owned.settings.max_compaction_lag_ms == i64::MAX {
         return Ok(());
     }
-    let rolled = owned.log.roll_if_aged(now_ms);
-    rolled.map_err(|source| write_failed(&owned.shared, source))?;
+    owned.log.roll_if_aged(now_ms)?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use rustix::buffer::spare_capacity;
 #[cfg(target_os = "linux")]
 use rustix::fs::FallocateFlags;
 
-use super::{DirEntry, Disk, DiskFile};
+use super::{DirEntry, Disk, DiskFile, Space};
 
 /// Linux takes at most 1,024 slices in one call (`IOV_MAX`).
 const SLICES_PER_CALL: usize = 1024;
@@ -84,6 +84,15 @@ impl Disk for FileDisk {
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
         path.try_exists()
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<Option<Space>> {
+        let stat = rustix::fs::statvfs(dir)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        Ok(Some(Space {
+            total: bytes(stat.f_blocks),
+            available: bytes(stat.f_bavail),
+        }))
     }
 }
 

@@ -131,11 +131,14 @@ impl World {
     }
 
     /// Sometimes the disk fails or the machine stops at one of the next operations.
-    pub(super) fn plan_fault(&mut self) {
+    pub(super) fn plan_fault(&mut self, may_fill: bool) {
         let nth = 1 + self.dice.below(12) as u64;
         match self.dice.below(30) {
             0 => self.rig.fail_at(nth, Fault::DeviceError),
-            1 => self.rig.fail_at(nth, Fault::NoSpace),
+            1 | 3 if may_fill => {
+                self.may_be_full = true;
+                self.rig.fail_at(nth, Fault::NoSpace);
+            }
             2 => self.rig.stop_at(nth),
             _ => return,
         }
@@ -387,6 +390,7 @@ impl World {
             lost: Vec::new(),
             producers: 0,
             settings_of_step: vec![settings],
+            settings_of_trim: Vec::new(),
         });
     }
 
@@ -447,6 +451,10 @@ impl World {
     }
 
     fn check_item(&mut self, item: &ExpectedItem, mut outcome: AppendOutcome) {
+        if outcome.error == ErrorCode::KafkaStorageError {
+            self.full.insert(item.place);
+            return;
+        }
         let name = &self.places[item.place].name;
         let (base_offset, end, is_duplicate) = match item.verdict {
             ItemVerdict::Refused(error) => {
@@ -501,6 +509,11 @@ impl World {
         let name = &self.places[place].name;
         match (expected, found) {
             (Err(expected), Err((error, _))) if expected == error => {}
+            (_, Err((ErrorCode::KafkaStorageError, _))) => {
+                self.full.insert(place);
+            }
+            // It was asked for what the disk had no room for.
+            (_, Err((ErrorCode::OffsetOutOfRange, _))) if self.full.contains(&place) => {}
             // Retention may have moved it further.
             (Ok(expected), Ok(start)) if start >= expected => {
                 self.reached.deleted_records += 1;
@@ -565,6 +578,8 @@ fn name_of(event: &Event) -> &'static str {
         Event::DescribeProducers { .. } => "describe producers",
         Event::Checkpointed { .. } => "checkpointed",
         Event::Trimmed { .. } => "trimmed",
+        Event::CheckpointPutOff { .. } => "checkpoint put off",
+        Event::TrimPutOff { .. } => "trim put off",
         Event::Swapped { .. } => "swapped",
         Event::Compacted { .. } => "compacted",
         Event::Upkeep(_) => "upkeep",

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use broker::shard::{Event, OpenRequest, Slot};
-use log::{Fault, LogError, SimDisk};
+use broker::shard::{Checkpointing, Event, OpenRequest, Slot, Trimming};
+use log::{Fault, FinishedCheckpoint, LogError, SimDisk, Trimmed};
 use wire::records::scan_batches;
 
 use super::plan::Expected;
@@ -21,6 +21,64 @@ impl World {
     pub(super) fn crash(&mut self) {
         let crash = self.lose();
         self.start(crash);
+    }
+
+    /// There is space again: the partitions that had none are opened anew by the next tick, while the others go on.
+    pub(super) fn wait_for_space(&mut self, shard: usize) {
+        let told = std::mem::take(&mut self.full);
+        if !std::mem::take(&mut self.may_be_full) {
+            return assert!(told.is_empty(), "the disk was not full: {told:?}");
+        }
+        self.reached.full_disks += u64::from(!told.is_empty());
+        story::tell("there is space again".to_owned());
+        let mut events = Vec::new();
+        for (shard, Checkpointing { partition, job }) in std::mem::take(&mut self.jobs) {
+            match job.run() {
+                Ok(finished) => self.finished.push((shard, partition, finished)),
+                Err(error) => assert!(partition.is_closed(), "the disk is good: {error}"),
+            }
+        }
+        for (shard, Trimming { partition, job }) in std::mem::take(&mut self.trims) {
+            match job.run() {
+                Ok(trimmed) => self.trimmed.push((shard, partition, trimmed)),
+                Err(error) => assert!(partition.is_closed(), "the disk is good: {error}"),
+            }
+        }
+        let (here, others) = std::mem::take(&mut self.trimmed)
+            .into_iter()
+            .partition(|(owner, ..)| *owner == shard);
+        self.trimmed = others;
+        let here: Vec<(usize, Slot, Trimmed)> = here;
+        events.extend(
+            here.into_iter()
+                .map(|(_, partition, trimmed)| Event::Trimmed { partition, trimmed }),
+        );
+        let (here, others) = std::mem::take(&mut self.finished)
+            .into_iter()
+            .partition(|(owner, ..)| *owner == shard);
+        self.finished = others;
+        let here: Vec<(usize, Slot, FinishedCheckpoint)> = here;
+        events.extend(
+            here.into_iter()
+                .map(|(_, partition, finished)| Event::Checkpointed {
+                    partition,
+                    finished,
+                }),
+        );
+        events.push(Event::Tick);
+        let step = self.shards[shard].step(self.now_ms, events);
+        let completed = step.unwrap_or_else(|fatal| panic!("the disk is good: {fatal}"));
+        let checkpoints = completed.checkpoints.into_iter();
+        self.jobs.extend(checkpoints.map(|job| (shard, job)));
+        self.take_trims(shard, completed.trims);
+        self.remains.extend(completed.remains);
+        let here = self.places.iter().enumerate();
+        let open: Vec<(usize, Slot)> = here
+            .filter(|(_, place)| place.shard == shard)
+            .filter_map(|(number, place)| Some((number, place.live.as_ref()?.slot.clone()?)))
+            .collect();
+        self.recover_all(open, Crash::Kill);
+        self.observe();
     }
 
     fn lose(&mut self) -> Crash {
