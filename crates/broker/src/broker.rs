@@ -152,11 +152,7 @@ impl Broker {
             shards: owners.shards,
             fetch_sessions: Mutex::new(fetch_sessions(&limits)),
             share_sessions: Mutex::new(share_sessions),
-            request_memory: kibibytes(
-                limits
-                    .request_memory_bytes
-                    .saturating_sub(limits.frame_bytes),
-            ),
+            request_memory: kibibytes(limits.shared_request_memory()),
             large_frame: Arc::new(Semaphore::new(1)),
             response_memory: kibibytes(limits.response_memory_bytes),
             waiting_for_memory: AtomicUsize::new(0),

@@ -149,6 +149,13 @@ impl Limits {
 /// What a limit on connections may be at most.
 const MOST_CONNECTIONS: usize = 1 << 24;
 
+impl Limits {
+    /// The memory for requests without what is kept for one frame of any size.
+    pub fn shared_request_memory(&self) -> usize {
+        self.request_memory_bytes.saturating_sub(self.frame_bytes)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

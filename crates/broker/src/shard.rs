@@ -8,6 +8,7 @@
 //!
 //! `Shard::step` is plain code without threads or clocks, which the simulation drives; `thread` runs it.
 
+mod admission;
 mod background;
 mod event;
 mod owned;
