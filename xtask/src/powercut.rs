@@ -18,6 +18,8 @@ pub struct Cuts {
     pub violations: u64,
     acknowledged: u64,
     commits: u64,
+    /// Transactions, each a transfer between two accounts.
+    transfers: u64,
     /// Milliseconds from start to the first answer: smallest, median, largest.
     pub restart: [f64; 3],
 }
@@ -157,6 +159,7 @@ impl Cuts {
             violations: number("violations"),
             acknowledged: number("acknowledged"),
             commits: number("commits"),
+            transfers: number("transfers"),
             restart: ["restart_ms_min", "restart_ms_median", "restart_ms_max"]
                 .map(|key| summary[key].as_f64().unwrap_or_default()),
         }
@@ -165,8 +168,8 @@ impl Cuts {
     fn print(&self) {
         let [smallest, median, largest] = self.restart;
         println!(
-            "   {} rounds, {} records and {} commits acknowledged, {} violations; restart in {smallest:.0} / {median:.0} / {largest:.0} ms (smallest, median, largest)",
-            self.rounds, self.acknowledged, self.commits, self.violations
+            "   {} rounds, {} records, {} commits and {} transfers acknowledged, {} violations; restart in {smallest:.0} / {median:.0} / {largest:.0} ms (smallest, median, largest)",
+            self.rounds, self.acknowledged, self.commits, self.transfers, self.violations
         );
     }
 }

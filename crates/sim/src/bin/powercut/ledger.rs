@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
+use crate::transfers;
+
 /// A broken log breaks many promises; the first ones tell.
 const MOST_TOLD: u64 = 30;
 
@@ -12,6 +14,7 @@ pub type Stream = (u32, i32);
 #[derive(Default)]
 pub struct Ledger {
     books: Mutex<Books>,
+    transfers: Mutex<transfers::Books>,
 }
 
 #[derive(Default)]
@@ -35,6 +38,12 @@ pub struct Books {
 impl Ledger {
     pub fn books(&self) -> MutexGuard<'_, Books> {
         self.books
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub fn transfers(&self) -> MutexGuard<'_, transfers::Books> {
+        self.transfers
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }

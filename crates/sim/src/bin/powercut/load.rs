@@ -16,6 +16,7 @@ use crate::connection::{Connection, Failure, accept, error_of};
 use crate::ledger::Ledger;
 use crate::members::{Committer, Member};
 use crate::random::Random;
+use crate::transfers::{self, Transfers};
 
 pub const TOPIC: &str = "cuts";
 pub const PARTITIONS: i32 = 6;
@@ -43,6 +44,7 @@ enum Worker {
     Producer(Producer),
     Member(Member),
     Committer(Committer),
+    Transfers(Transfers),
 }
 
 /// The load of one round, in threads.
@@ -75,7 +77,12 @@ impl Load {
         random: &mut Random,
     ) -> Result<Load, String> {
         let mut connection = Connection::open(address).map_err(|failure| failure.to_string())?;
-        retrying(|| create_topic(&mut connection, durability))?;
+        for (topic, partitions) in [
+            (TOPIC, PARTITIONS),
+            (transfers::TOPIC, transfers::PARTITIONS),
+        ] {
+            retrying(|| create_topic(&mut connection, topic, partitions, durability))?;
+        }
         let mut workers = Vec::new();
         for number in 0..PRODUCERS {
             let (producer_id, epoch) = retrying(|| new_producer_id(&mut connection))?;
@@ -88,6 +95,8 @@ impl Load {
         }
         workers.extend((0..MEMBERS).map(|_| Worker::Member(Member::default())));
         workers.push(Worker::Committer(Committer::new(random.next() % 1000)));
+        let transfers = (0..transfers::WORKERS).map(Transfers::new);
+        workers.extend(transfers.map(Worker::Transfers));
         Ok(Load {
             address,
             ledger: Arc::clone(ledger),
@@ -135,6 +144,9 @@ impl Worker {
                 Worker::Producer(producer) => producer.run(&mut connection, ledger, &mut random),
                 Worker::Member(member) => member.run(&mut connection, ledger),
                 Worker::Committer(committer) => committer.run(&mut connection, ledger, &mut random),
+                Worker::Transfers(transfers) => transfers
+                    .run(&mut connection, ledger, &mut random)
+                    .map_err(transfers::begins_anew),
             });
             match end {
                 Ok(()) | Err(Failure::Retriable(_)) => {
@@ -161,7 +173,12 @@ pub fn retrying<T>(mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T,
     Err(format!("still {last} after 30 s"))
 }
 
-fn create_topic(connection: &mut Connection, durability: Option<&str>) -> Result<(), Failure> {
+fn create_topic(
+    connection: &mut Connection,
+    name: &str,
+    partitions: i32,
+    durability: Option<&str>,
+) -> Result<(), Failure> {
     const VERSION: i16 = 5;
     let config = |name, value| create_topics::CreatableTopicConfig {
         name,
@@ -173,8 +190,8 @@ fn create_topic(connection: &mut Connection, durability: Option<&str>) -> Result
     ];
     configs.extend(durability.map(|durability| config("thalweg.durability", durability)));
     let topic = create_topics::CreatableTopic {
-        name: TOPIC,
-        num_partitions: PARTITIONS,
+        name,
+        num_partitions: partitions,
         replication_factor: 1,
         configs,
         ..Default::default()
@@ -338,7 +355,7 @@ fn request(partition: i32, bytes: &Bytes) -> produce::Request<'_> {
 }
 
 /// The real time: a broker forgets producers whose last record is a day old, by the record's own timestamp.
-fn now_ms() -> i64 {
+pub fn now_ms() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |time| time.as_millis() as i64)
 }

@@ -3,7 +3,8 @@
 //! `powercut --rounds N --seed S --port P [--json] -- COMMAND…`, where the command starts a broker on that port and its own folder;
 //! `cargo xtask powercut` calls it so. Idempotent producers number their records and send again what was not acknowledged; group
 //! members commit offsets. The oracle (`ledger`): no acknowledged record is lost, none doubled or out of order, nothing that a
-//! reader saw is gone, no acknowledged offset commit is lost. The last line printed is a summary in JSON.
+//! reader saw is gone, no acknowledged offset commit is lost, and transfers between accounts, each a transaction, are whole or not
+//! there (`transfers`). The last line printed is a summary in JSON.
 //! `powercut serve` is a server to put there whose unsynced writes are lost with the process (`dropping`).
 
 mod connection;
@@ -14,6 +15,7 @@ mod members;
 mod random;
 mod serve;
 mod server;
+mod transfers;
 mod verify;
 
 use std::net::SocketAddr;
@@ -131,9 +133,10 @@ fn run(
         }
         if round % 10 == 0 || round == options.rounds {
             println!(
-                "round {round}: {} records acknowledged, {} commits",
+                "round {round}: {} records acknowledged, {} commits, {} transfers",
                 ledger.acknowledged(),
-                ledger.commits()
+                ledger.commits(),
+                ledger.transfers().committed()
             );
         }
     }
@@ -167,13 +170,14 @@ fn summarize(options: &Options, ledger: &Ledger, restarts: &mut [Duration]) {
             .map_or(0.0, |time| time.as_secs_f64() * 1000.0)
     };
     println!(
-        "{{\"rounds\": {}, \"seed\": {}, \"violations\": {}, \"acknowledged\": {}, \"commits\": {}, \
+        "{{\"rounds\": {}, \"seed\": {}, \"violations\": {}, \"acknowledged\": {}, \"commits\": {}, \"transfers\": {}, \
          \"restart_ms_min\": {:.1}, \"restart_ms_median\": {:.1}, \"restart_ms_max\": {:.1}}}",
         options.rounds,
         options.seed,
         ledger.violations(),
         ledger.acknowledged(),
         ledger.commits(),
+        ledger.transfers().committed(),
         milliseconds(0),
         milliseconds(restarts.len() / 2),
         milliseconds(restarts.len().saturating_sub(1)),

@@ -232,10 +232,19 @@ impl Committer {
 
 /// Asks for the coordinator, which is how a broker learns that it is one.
 pub fn find(connection: &mut Connection, group: &str) -> Result<(), Failure> {
+    find_coordinator(connection, group, 0)
+}
+
+/// As `find`, for a key of any type: 0 for groups, 1 for transactional ids.
+pub fn find_coordinator(
+    connection: &mut Connection,
+    key: &str,
+    key_type: i8,
+) -> Result<(), Failure> {
     const VERSION: i16 = 4;
     let request = find_coordinator::Request {
-        key_type: 0,
-        coordinator_keys: vec![group],
+        key_type,
+        coordinator_keys: vec![key],
         ..Default::default()
     };
     let reply = connection.call(VERSION, &request)?;

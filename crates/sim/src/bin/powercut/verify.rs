@@ -10,6 +10,7 @@ use crate::connection::{Connection, Failure, accept};
 use crate::ledger::Ledger;
 use crate::load::{PARTITIONS, TOPIC, retrying, value};
 use crate::members::{COMMITTER_GROUP, GROUP, find};
+use crate::transfers;
 
 pub const FETCH_VERSION: i16 = 12;
 const LARGEST_BATCH: usize = 16 << 20;
@@ -29,6 +30,7 @@ pub fn all(address: SocketAddr, ledger: &Ledger, from_start: bool) -> Result<(),
         read_partition(&mut connection, ledger, partition)?;
     }
     ledger.check_found();
+    transfers::verify(address, ledger)?;
     for group in [GROUP, COMMITTER_GROUP] {
         if ledger
             .books()
@@ -79,6 +81,14 @@ fn read_partition(
 }
 
 pub fn fetch_request(positions: &BTreeMap<i32, i64>, max_wait_ms: i32) -> fetch::Request<'static> {
+    fetch_request_of(TOPIC, positions, max_wait_ms)
+}
+
+pub fn fetch_request_of<'a>(
+    topic: &'a str,
+    positions: &BTreeMap<i32, i64>,
+    max_wait_ms: i32,
+) -> fetch::Request<'a> {
     let partitions = positions
         .iter()
         .map(|(partition, offset)| fetch::FetchPartition {
@@ -98,7 +108,7 @@ pub fn fetch_request(positions: &BTreeMap<i32, i64>, max_wait_ms: i32) -> fetch:
         max_bytes: 8 << 20,
         session_epoch: -1,
         topics: vec![fetch::FetchTopic {
-            topic: TOPIC,
+            topic,
             partitions,
             ..Default::default()
         }],
@@ -225,10 +235,20 @@ fn end_offset(connection: &mut Connection, partition: i32) -> Result<i64, Failur
 
 /// The committed offset of every partition of a group, -1 where there is none.
 pub fn committed(connection: &mut Connection, group: &str) -> Result<Vec<(i32, i64)>, Failure> {
+    committed_in(connection, group, TOPIC, PARTITIONS)
+}
+
+/// As `committed`, for any topic; offsets of open transactions are waited for.
+pub fn committed_in(
+    connection: &mut Connection,
+    group: &str,
+    topic: &str,
+    partitions: i32,
+) -> Result<Vec<(i32, i64)>, Failure> {
     const VERSION: i16 = 8;
     let topic = offset_fetch::GroupTopic {
-        name: TOPIC,
-        partition_indexes: (0..PARTITIONS).collect(),
+        name: topic,
+        partition_indexes: (0..partitions).collect(),
         ..Default::default()
     };
     let asked = offset_fetch::Group {
@@ -238,6 +258,7 @@ pub fn committed(connection: &mut Connection, group: &str) -> Result<Vec<(i32, i
     };
     let request = offset_fetch::Request {
         groups: vec![asked],
+        require_stable: true,
         ..Default::default()
     };
     let reply = connection.call(VERSION, &request)?;
