@@ -123,8 +123,7 @@ impl Broker {
         let share_sessions = ShareSessions::new(share_session_limit(&config), limits.partitions);
 
         let (on_fatal, failure) = failure();
-        let keys: Vec<ApiKey> = api::served().iter().map(|api| api.key).collect();
-        let metrics = Arc::new(Metrics::new(&keys));
+        let metrics = Arc::new(Metrics::new(&served_keys()));
         let keeper = Keeper::new(data.lock(), on_fatal);
         let around = Around {
             data: &data,
@@ -325,6 +324,10 @@ impl Drop for Broker {
             });
         }
     }
+}
+
+fn served_keys() -> Vec<ApiKey> {
+    api::served().iter().map(|api| api.key).collect()
 }
 
 /// What the owners call when they cannot go on, and where it is seen.
