@@ -59,6 +59,26 @@ fn a_regular_expression_matches_whole_names_and_new_topics() {
 }
 
 #[test]
+fn names_are_given_before_the_matches_of_a_new_expression_beside_them() {
+    story(
+        "
+        quiet
+        topics t1=2 t2=1 t3=2
+        enter a topics=t3 regex=t[12]
+        > a: at 2 has t3:0+1
+        after 2s
+        hb a owned
+        > a: at 3 has t1:0+1,t2:0,t3:0+1
+        hb a owned
+        > a: at 3
+        restart
+        view
+        > Stable 3/3 uniform a.1@3 t1:0+1,t2:0,t3:0+1;
+        ",
+    );
+}
+
+#[test]
 fn a_regular_expression_goes_with_its_last_member() {
     story(
         r"

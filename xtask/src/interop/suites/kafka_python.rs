@@ -18,8 +18,8 @@ use crate::repository;
 
 pub const NEEDS: &[&str] = &["python3", "tar"];
 const VERSION: &str = "3.0.12";
-/// The newest that this version of the suite knows of.
-const KAFKA_VERSION: &str = "4.2.0";
+/// What the suite expects to find.
+const KAFKA_VERSION: &str = "4.3.1";
 /// What the suite's own broker is started with.
 const SETTINGS: &[(&str, &str)] = &[
     ("node.id", "0"),

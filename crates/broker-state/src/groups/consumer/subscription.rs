@@ -78,8 +78,10 @@ impl ConsumerGroup {
             self.write(step, ConsumerChange::Member(id.clone(), Some(updated)));
         }
         let is_due = self.is_stale && self.resolves_from <= step.now;
+        let waits = before.topics != self.current(step).members[id].topics
+            && self.brings_an_expression(step, id, &before);
         let resolves = is_due || before.regex() != self.current(step).members[id].regex();
-        let regexes_changed = resolves && self.resolve_regexes(step);
+        let regexes_changed = resolves && !waits && self.resolve_regexes(step);
         let state = self.current(step);
         let prefers_another = assignor != state.preferred_assignor(&step.settings.consumer);
         let topics_changed =
@@ -89,7 +91,24 @@ impl ConsumerGroup {
         }
         // Expressions that were matched a moment ago wait, and with them the news.
         self.is_stale &= !is_due && !self.current(step).regexes.is_empty();
+        if waits {
+            (self.is_stale, self.resolves_from) = (true, step.now);
+        }
         has_changed
+    }
+
+    /// Whether an expression that the group does not know yet stands beside names: then the names are given first, and its
+    /// matches with the next heartbeat. Kafka matches in the background, and clients count on that order.
+    fn brings_an_expression(
+        &self,
+        step: &Step<'_>,
+        id: &MemberId,
+        before: &MemberSettings,
+    ) -> bool {
+        let state = self.current(step);
+        let member = &state.members[id];
+        let brought = member.regex().filter(|regex| before.regex() != Some(regex));
+        !member.topics.is_empty() && brought.is_some_and(|regex| !state.regexes.contains_key(regex))
     }
 
     /// Every expression is matched against every topic, so a group has few of them.
