@@ -100,7 +100,8 @@ impl Compactor {
             return;
         }
         state.jobs.push_back((compacting, handle));
-        if state.threads < state.settings.threads {
+        // A job that no thread takes would keep retention from its log; `log.cleaner.enable` is what turns compaction off.
+        if state.threads < state.settings.threads.max(1) {
             state.threads += 1;
             let compactor = Arc::clone(self);
             let run = move || compactor.run();

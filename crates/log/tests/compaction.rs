@@ -526,6 +526,39 @@ fn records_of_aborted_transactions_go_and_their_markers_later() {
 }
 
 #[test]
+fn what_a_producer_commits_after_an_aborted_transaction_counts() {
+    let mut log = log_of(&[
+        of_transaction(7, 0, &[("k", Some("old"))]),
+        marker(7, true),
+        of_transaction(7, 1, &[("j", Some("aborted"))]),
+        marker(7, false),
+        keyed(NOW, &[("z", Some("1"))]),
+    ]);
+    merging(&mut log);
+    compact(&mut log, NOW);
+    log.update_settings(settings());
+    append(
+        &mut log,
+        &[
+            of_transaction(7, 2, &[("k", None)]),
+            marker(7, true),
+            keyed(NOW, &[("z", Some("2"))]),
+        ],
+    );
+    merging(&mut log);
+    compact(&mut log, NOW + 1);
+    let has_old = rows(&log.view())
+        .iter()
+        .any(|(_, key, value)| key == "k" && value.as_deref() == Some("old"));
+    assert!(
+        !has_old,
+        "the tombstone was committed: {:?}",
+        rows(&log.view())
+    );
+    assert_eq!(table(&log.view()).get("k"), None);
+}
+
+#[test]
 fn nothing_beyond_the_last_stable_offset_is_compacted() {
     let mut log = log_of(&[
         keyed(NOW, &[("a", Some("1"))]),

@@ -78,13 +78,7 @@ impl Filter<'_> {
         if self.fates.is_aborted(header) {
             return Ok(without_records(header, stays_empty));
         }
-        let records = match decompress(header, batch, DECOMPRESSED_LIMIT) {
-            Err(BatchError::TooLarge { .. }) => {
-                self.counts.kept += u64::try_from(header.record_count).unwrap_or(0);
-                return Ok(Verdict::Keep);
-            }
-            other => other?,
-        };
+        let records = decompress(header, batch, DECOMPRESSED_LIMIT)?;
         let (kept, has_tombstone) = self.kept(header, &records)?;
         let count = kept.iter().filter(|kept| **kept).count();
         self.counts.kept += count as u64;

@@ -145,7 +145,10 @@ impl CompactionJob {
     ) -> Result<OffsetMap, LogError> {
         let records = (self.upto - self.from).max(0).unsigned_abs();
         let mut map = OffsetMap::new(buffer.memory, buffer.load, records);
-        let mut fates = Fates::new(aborted.to_vec());
+        // Those that ended before: the marker of one is never met, and what its producer wrote since is not aborted.
+        let ended = |aborted: &&AbortedTransaction| aborted.last_offset < self.from;
+        let aborted = aborted.iter().filter(|aborted| !ended(aborted)).cloned();
+        let mut fates = Fates::new(aborted.collect());
         for segment in &self.segments {
             let sealed = segment.sealed().expect("what is compacted is sealed");
             if sealed.end_offset <= self.from {
@@ -324,10 +327,9 @@ fn map_batch(
     from: Offset,
     map: &mut OffsetMap,
 ) -> Result<bool, BatchError> {
-    let records = match decompress(header, batch, DECOMPRESSED_LIMIT) {
-        Err(BatchError::TooLarge { .. }) => return Ok(true),
-        other => other?,
-    };
+    // One that is too large to look into ends the compaction: were it passed by, a key that it has and a later tombstone
+    // deletes would be back once the tombstone is gone.
+    let records = decompress(header, batch, DECOMPRESSED_LIMIT)?;
     for record in RecordIter::new(header, &records) {
         let record = record?;
         let offset = Offset(record.offset);

@@ -40,11 +40,11 @@ impl Fates {
             return false;
         }
         match self.aborted.get_mut(&header.producer_id) {
-            Some((_, was_seen)) => {
+            Some((aborted, was_seen)) if header.base_offset <= aborted.last_offset.0 => {
                 *was_seen = true;
                 true
             }
-            None => {
+            _ => {
                 self.committed.insert(header.producer_id);
                 false
             }
@@ -80,9 +80,8 @@ impl Fates {
     fn advance(&mut self, header: &BatchHeader) {
         let upto = Offset(header.last_offset());
         while let Some(next) = self.ahead.pop_front_if(|next| next.first_offset <= upto) {
-            self.aborted
-                .entry(next.producer_id)
-                .or_insert((next, false));
+            // A producer has one transaction at a time: an earlier one has ended, whether its marker was met or not.
+            self.aborted.insert(next.producer_id, (next, false));
         }
     }
 }
