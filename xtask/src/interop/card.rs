@@ -56,10 +56,8 @@ impl Card {
                 None => self.clients.push(client),
             }
         }
-        if options.only.is_none() {
-            self.segments = findings;
-            self.cuts = cuts;
-        }
+        self.segments = findings.or(self.segments.take());
+        self.cuts = cuts.or(self.cuts);
         for (_, outcome) in suites {
             if let (SuiteOutcome::Ran(run), false) = (outcome, options.scope().quick) {
                 self.take_suite(run, options.tests.is_empty());

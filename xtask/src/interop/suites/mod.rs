@@ -150,14 +150,14 @@ pub const SUITES: &[Suite] = &[
         name: "kafka-python-tests",
         source: "PyPI",
         needs: kafka_python::NEEDS,
-        has_quick_part: false,
+        has_quick_part: true,
         run: kafka_python::run,
     },
     Suite {
         name: "copy-under-fire",
         source: "Maven",
         needs: copy_under_fire::NEEDS,
-        has_quick_part: false,
+        has_quick_part: true,
         run: copy_under_fire::run,
     },
 ];
