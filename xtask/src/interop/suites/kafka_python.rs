@@ -37,6 +37,7 @@ pub fn run(subject: &Subject, scope: &Scope) -> Result<Found, String> {
         source,
         address: broker.address.to_string(),
         folder: broker.folder(),
+        facts: &facts,
     };
     let mut tests = pytest.run(&["test/integration".to_owned()], scope, 1)?;
     let failed: Vec<String> = tests
@@ -52,15 +53,6 @@ pub fn run(subject: &Subject, scope: &Scope) -> Result<Found, String> {
             }
         }
     }
-    for test in &mut tests {
-        if let (Verdict::Needs | Verdict::Failed, Some(needs)) =
-            (test.verdict, facts.needs(&test.name))
-        {
-            (test.verdict, test.detail) = (Verdict::Needs, needs.to_owned());
-        } else if let (Verdict::Failed, Some(cause)) = (test.verdict, facts.cause(&test.name)) {
-            test.detail = format!("{cause} ({})", test.detail);
-        }
-    }
     broker.stop()?;
     Ok(Found {
         version: VERSION.to_owned(),
@@ -73,6 +65,7 @@ struct Pytest<'a> {
     source: PathBuf,
     address: String,
     folder: &'a Path,
+    facts: &'a Facts,
 }
 
 impl Pytest<'_> {
@@ -107,7 +100,8 @@ impl Pytest<'_> {
         let ended = child.wait(LIMIT);
         let text = std::fs::read_to_string(&results).unwrap_or_default();
         let mut tests: Vec<TestResult> = Vec::new();
-        for found in text.lines().filter_map(result) {
+        for mut found in text.lines().filter_map(result) {
+            self.explain(&mut found);
             // A test that passed may still fail when it is tidied up after.
             match tests.iter_mut().find(|test| test.name == found.name) {
                 Some(test) => *test = found,
@@ -126,6 +120,20 @@ impl Pytest<'_> {
         tests.retain(|test| scope.wants(&test.name));
         tests.iter().for_each(|test| test.print(attempt));
         Ok(tests)
+    }
+
+    /// What it needs, or why it fails, in our words.
+    fn explain(&self, test: &mut TestResult) {
+        let needs = self.facts.needs(&test.name);
+        match (test.verdict, needs, self.facts.cause(&test.name)) {
+            (Verdict::Needs | Verdict::Failed, Some(needs), _) => {
+                (test.verdict, test.detail) = (Verdict::Needs, needs.to_owned());
+            }
+            (Verdict::Failed, None, Some(cause)) => {
+                test.detail = format!("{cause} ({})", test.detail);
+            }
+            _ => {}
+        }
     }
 }
 
