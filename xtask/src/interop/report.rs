@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::card::{Card, CutsFound};
 use super::segments::Findings;
-use super::suites::{SuiteOutcome, SuiteRun, Verdict};
+use super::suites::{SUITES, SuiteOutcome, SuiteRun, Verdict};
 use super::{ClientResult, Outcome, ScenarioResult};
 
 const HEAD: &str = "# Compatibility\n\
@@ -151,7 +151,9 @@ fn suites_table(text: &mut String, suites: &[SuiteRun]) {
 
 /// Failures and needs with their reasons, then the names of the rest.
 fn suite_section(text: &mut String, run: &SuiteRun) {
-    let _ = writeln!(text, "\n## {} {}", run.name, run.version);
+    let suite = SUITES.iter().find(|suite| suite.name == run.name);
+    let remark = suite.map_or("", |suite| suite.remark);
+    let _ = writeln!(text, "\n## {} {}\n{remark}\n", run.name, run.version);
     for (title, verdict) in [
         ("Failed", Verdict::Failed),
         ("Not run, and what it needs", Verdict::Needs),
@@ -184,7 +186,7 @@ fn suite_section(text: &mut String, run: &SuiteRun) {
         .filter(|test| test.verdict == Verdict::Passed && !test.detail.is_empty())
         .collect();
     if !partly.is_empty() {
-        text.push_str("Passed, and left a part out by itself:\n\n");
+        text.push_str("Passed, with a remark:\n\n");
         for test in partly {
             let _ = writeln!(text, "- {}: {}", test.name, one_line(&test.detail));
         }
@@ -292,7 +294,7 @@ fn reasons(text: &mut String, results: &[ClientResult]) {
 fn segments_section(text: &mut String, findings: Option<&Findings>) {
     text.push_str("\n## Segments\n");
     match findings {
-        None => text.push_str("`kafka-dump-log` was skipped: no Java here.\n"),
+        None => text.push_str("Not part of the last run.\n"),
         Some(findings) if findings.errors.is_empty() => {
             text.push_str("`kafka-dump-log --deep-iteration` read every segment, offset index and time index that the clients left, and decoded the group offsets, without an error.\n");
         }

@@ -88,6 +88,8 @@ pub fn rows(log: &str) -> Vec<Row> {
             let message = lines.get(at + 1).copied().unwrap_or_default();
             rows.push(row(name, State::Failed, last, message.trim(), &mut parts));
         } else if let Some((_, why)) = line.split_once("SKIPPING TEST: ") {
+            // The next line may have been written behind it.
+            let why = why.split("[0").next().unwrap_or(why);
             reason = why.trim().to_owned();
         } else if let Some((_, part)) = line.split_once("[ ").filter(|_| line.contains(": SKIP: "))
         {
@@ -185,7 +187,7 @@ mod tests {
     fn a_log_says_what_passed_what_failed_and_what_was_skipped() {
         let log = "\u{1b}[36m[0001_one      /  1.500s] \u{1b}[33m[ part:12: SKIP: no authorizer. ]\u{1b}[0m\n\
             [0001_one      /  2.500s] ======= Test 0001_one PASSED =======\n\
-            [0002_two      /  0.000s] WARN: SKIPPING TEST: no such thing\n\
+            [0002_two      /  0.000s] WARN: SKIPPING TEST: no such thing[0002_two      /  0.000s] more\n\
             [0002_two      /  0.000s] ======= Test 0002_two SKIPPED =======\n\
             ### Test \"0003_three (sub:1)\" failed at a.c:1:f() at some time: ###\n\
             expected 13\n\

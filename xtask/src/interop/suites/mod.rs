@@ -115,6 +115,8 @@ pub struct Suite {
     pub needs: &'static [&'static str],
     /// Whether a short run takes a part of it.
     pub has_quick_part: bool,
+    /// How it is run, for the report.
+    pub remark: &'static str,
     pub run: fn(&Subject, &Scope) -> Result<Found, String>,
 }
 
@@ -130,6 +132,7 @@ pub const SUITES: &[Suite] = &[
         source: "npm",
         needs: librdkafka::NEEDS,
         has_quick_part: true,
+        remark: "librdkafka's own `tests/`, with the classic group protocol. One change is made to the copy: a topic that a test wants on three replicas is made with one.",
         run: |subject, scope| librdkafka::run(subject, scope, librdkafka::Protocol::Classic),
     },
     Suite {
@@ -137,6 +140,7 @@ pub const SUITES: &[Suite] = &[
         source: "npm",
         needs: librdkafka::NEEDS,
         has_quick_part: true,
+        remark: "The same, with the consumer group protocol (KIP-848).",
         run: |subject, scope| librdkafka::run(subject, scope, librdkafka::Protocol::Consumer),
     },
     Suite {
@@ -144,6 +148,7 @@ pub const SUITES: &[Suite] = &[
         source: "crates.io",
         needs: rust_rdkafka::NEEDS,
         has_quick_part: false,
+        remark: "The tests in the crate `rdkafka`; the broker is node 0 on port 9092 with `num.partitions=3`, as its authors run it.",
         run: rust_rdkafka::run,
     },
     Suite {
@@ -151,6 +156,7 @@ pub const SUITES: &[Suite] = &[
         source: "PyPI",
         needs: kafka_python::NEEDS,
         has_quick_part: true,
+        remark: "kafka-python's integration tests; the broker is node 0 with `num.partitions=4` and `group.min.session.timeout.ms=1000`, as its authors run it.",
         run: kafka_python::run,
     },
     Suite {
@@ -158,6 +164,7 @@ pub const SUITES: &[Suite] = &[
         source: "Maven",
         needs: copy_under_fire::NEEDS,
         has_quick_part: true,
+        remark: "Our own: Apache Kafka's Java client copies a topic in transactions while the broker is killed with SIGKILL every few seconds.",
         run: copy_under_fire::run,
     },
 ];
