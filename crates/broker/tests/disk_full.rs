@@ -3,13 +3,19 @@
 
 mod support;
 
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use broker::{Broker, BrokerSettings, Clock, Storage};
+use broker::shard::{AppendItem, Completed, Event, OpenRequest, Reply, Shard};
+use broker::{Broker, BrokerSettings, Clock, Storage, SyncPool};
+use broker_state::configs::{Durability, TopicSettings};
 use bytes::Bytes;
-use log::{FileDisk, MemoryDisk, TightDisk};
+use log::{Disk as _, FileDisk, MemoryDisk, TightDisk};
 use support::{Client, batch, idempotent_batch};
-use wire::ErrorCode;
+use wire::records::CheckedBatch;
+use wire::{ErrorCode, Uuid};
 
 const ROOMY: u64 = 1 << 40;
 
@@ -185,6 +191,112 @@ async fn the_end_of_a_transaction_waits_for_space() {
     let reply = coordinator.receive(1).await.expect("an answer");
     let response: wire::write_txn_markers::Response<'_> = reply.read();
     assert_eq!(response.markers[0].topics[0].partitions[0].error_code, 0);
+}
+
+#[test]
+fn retention_goes_on_after_a_checkpoint_that_found_no_space() {
+    let mut lone = Lone::with_a_record(TopicSettings {
+        durability: Durability::Os,
+        retention_ms: Some(1),
+        ..TopicSettings::default()
+    });
+    // What retention lets go has to be in a checkpoint first, and nothing more is appended.
+    lone.put_off_checkpoint(40_000);
+    lone.checkpoint(2_000);
+    let completed = lone.tick(2_000);
+    assert_eq!(completed.trims.len(), 1);
+}
+
+#[test]
+fn a_checkpoint_that_found_no_space_is_made_later_though_nothing_is_appended() {
+    for durability in [Durability::Sync, Durability::Interval { flush_ms: 1_000 }] {
+        let mut lone = Lone::with_a_record(TopicSettings {
+            durability,
+            ..TopicSettings::default()
+        });
+        lone.put_off_checkpoint(6_000);
+        lone.checkpoint(6_000);
+        assert_eq!(lone.tick(6_000).checkpoints.len(), 0);
+    }
+}
+
+/// A shard with one partition, whose background work a test does.
+struct Lone {
+    disk: TightDisk,
+    shard: Shard,
+    now_ms: i64,
+}
+
+impl Lone {
+    fn with_a_record(settings: TopicSettings) -> Self {
+        let disk = TightDisk::silent(MemoryDisk::shared(), ROOMY);
+        let directory = PathBuf::from("data/orders-0");
+        disk.create_dir_all(&directory).expect("there is room");
+        let shard = Shard::new(0, disk.shared(), Arc::new(SyncPool::new(0)));
+        let now_ms = 1_700_000_000_000;
+        let mut lone = Self {
+            disk,
+            shard,
+            now_ms,
+        };
+        let request = OpenRequest {
+            topic: "orders".into(),
+            topic_id: Uuid([7; 16]),
+            index: 0,
+            directory,
+            settings,
+        };
+        let requests = vec![request];
+        let opened = lone.ask(|reply| Event::Open { requests, reply });
+        let item = AppendItem {
+            partition: opened.expect("the partition opens").remove(0),
+            batch: CheckedBatch::check(batch(&["a"]), usize::MAX).expect("a good batch"),
+            verified_at: None,
+        };
+        let items = vec![item];
+        let appended = lone.ask(|reply| Event::Append { items, reply });
+        assert_eq!(appended[0].error, ErrorCode::None);
+        lone
+    }
+
+    fn ask<T: Send + 'static>(&mut self, event: impl FnOnce(Reply<T>) -> Event) -> T {
+        let (sender, receiver) = channel();
+        let reply = Reply::new(move |answer| drop(sender.send(answer)));
+        self.step(event(reply));
+        receiver.try_recv().expect("answered within the step")
+    }
+
+    fn step(&mut self, event: Event) -> Completed {
+        let stepped = self.shard.step(self.now_ms, [event]);
+        stepped.expect("the shard goes on")
+    }
+
+    fn tick(&mut self, after_ms: i64) -> Completed {
+        self.now_ms += after_ms;
+        self.step(Event::Tick)
+    }
+
+    /// A checkpoint begins, and there is no space to write it.
+    fn put_off_checkpoint(&mut self, after_ms: i64) {
+        let begun = self.tick(after_ms).checkpoints.pop();
+        let begun = begun.expect("a checkpoint is due");
+        self.disk.set_room(0);
+        let error = begun.job.run().expect_err("there is no room");
+        assert!(error.is_mended_by_space(), "{error}");
+        self.disk.set_room(ROOMY);
+        let partition = begun.partition;
+        self.step(Event::CheckpointPutOff { partition });
+    }
+
+    fn checkpoint(&mut self, after_ms: i64) {
+        let begun = self.tick(after_ms).checkpoints.pop();
+        let begun = begun.expect("the checkpoint is made again");
+        let event = Event::Checkpointed {
+            partition: begun.partition,
+            finished: begun.job.run().expect("there is room"),
+        };
+        self.step(event);
+    }
 }
 
 async fn commit(client: &mut Client) -> ErrorCode {

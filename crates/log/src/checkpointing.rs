@@ -166,6 +166,11 @@ impl PartitionLog {
         }
     }
 
+    /// Takes note that the checkpoint that was begun did not get to the disk: another one is needed.
+    pub fn abandon_checkpoint(&mut self) {
+        self.bytes_since_checkpoint = self.bytes_since_checkpoint.max(1);
+    }
+
     /// Takes note of a checkpoint that is on the disk.
     pub fn finish_checkpoint(&mut self, finished: FinishedCheckpoint) {
         self.synced_end = self.synced_end.max(finished.end);

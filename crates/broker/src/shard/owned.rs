@@ -246,11 +246,14 @@ impl OwnedPartition {
     /// or the interval of an interval topic is over. A checkpoint syncs what it claims.
     pub fn wants_checkpoint(&self, now_ms: i64) -> bool {
         let bytes = self.log.bytes_since_checkpoint();
-        if bytes == 0 || self.is_checkpointing || self.is_full() {
+        if self.is_checkpointing || self.is_full() {
             return false;
         }
         if self.is_checkpoint_urgent {
             return true;
+        }
+        if bytes == 0 {
+            return false;
         }
         let age = now_ms - self.checkpoint_at_ms;
         match self.settings.durability {
@@ -305,6 +308,14 @@ impl OwnedPartition {
         self.first_unsynced_at_ms = None;
         self.checkpoint_at_ms = now_ms;
         self.log.begin_checkpoint(self.producers.snapshot())
+    }
+
+    /// Takes note that the disk had no room for the checkpoint. It is made again when its time comes, also if nothing is appended
+    /// until then: retention may wait for it, and that makes room.
+    pub fn checkpoint_put_off(&mut self, now_ms: i64) {
+        self.is_checkpointing = false;
+        self.log.abandon_checkpoint();
+        self.first_unsynced_at_ms.get_or_insert(now_ms);
     }
 
     pub fn configure(&mut self, settings: TopicSettings) {

@@ -278,7 +278,7 @@ impl Shard {
             }
             Event::CheckpointPutOff { partition } => {
                 if let Some(slot) = self.slot_of(&partition) {
-                    self.owned(slot).is_checkpointing = false;
+                    self.owned(slot).checkpoint_put_off(now_ms);
                 }
             }
             Event::TrimPutOff { partition, source } => {
