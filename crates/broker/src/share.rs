@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use broker_state::groups::{GroupId, MemberId};
 use broker_state::share_partitions::{
-    Command, DeadLetters, Record, Reply as ShareReply, ShareCounts, ShareEffects, SharePartitions,
+    Acquire, Command, DeadLetters, Record, Reply as ShareReply, ShareCounts, ShareEffects,
+    SharePartitions,
 };
 use broker_state::step::{Effects, Millis, RequestId};
 use parking_lot::Mutex;
@@ -31,6 +32,7 @@ use crate::journal::{Entry, Journal};
 use crate::keeper::Keeper;
 use crate::partition::Partition;
 use crate::queue::Queue;
+use crate::room::Room;
 use crate::shard::{Fatal, Reply};
 use crate::sync_pool::SyncPool;
 
@@ -39,6 +41,8 @@ pub use metrics::ShareMetrics;
 
 /// The longest the thread sleeps when no lock ends.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+/// Releases that wait for space on the disk. Those beyond come with the ends of the locks.
+const MOST_HELD_RELEASES: usize = 10_000;
 
 /// What the owner is asked.
 enum Event {
@@ -52,6 +56,16 @@ enum Event {
     Close {
         reply: Reply<()>,
     },
+}
+
+impl Event {
+    /// A command whose answer nobody waits for.
+    fn unasked(command: Command) -> Self {
+        Event::Command {
+            command: Box::new(command),
+            reply: Reply::ignored(),
+        }
+    }
 }
 
 /// What the metrics say of share groups.
@@ -96,10 +110,7 @@ impl ShareHandle {
 
     /// Tells, without waiting until it is done.
     pub fn tell(&self, command: Command) {
-        self.0.queue.send(Event::Command {
-            command: Box::new(command),
-            reply: Reply::ignored(),
-        });
+        self.0.queue.send(Event::unasked(command));
     }
 
     /// Makes what a member has acquired available again.
@@ -175,6 +186,10 @@ pub struct ShareOwner {
     journal: Journal,
     waiting: HashMap<RequestId, Reply<ShareReply>>,
     next_request: u64,
+    /// What waits for space on the disk: nobody would tell it again.
+    held: Vec<Event>,
+    held_releases: usize,
+    is_without_room: bool,
 }
 
 impl ShareOwner {
@@ -203,6 +218,9 @@ impl ShareOwner {
             journal,
             waiting: HashMap::new(),
             next_request: 0,
+            held: Vec::new(),
+            held_releases: 0,
+            is_without_room: false,
         })
     }
 
@@ -264,10 +282,12 @@ impl ShareOwner {
             let now_ms = clock.now_ms();
             let mut effects = Effects::new();
             let mut closing = None;
-            for event in events {
+            for event in self.with_room(events) {
                 self.take(now_ms, event, &mut effects, &mut closing);
             }
-            self.machine.tick(Millis(now_ms), &mut effects);
+            if !self.is_without_room {
+                self.machine.tick(Millis(now_ms), &mut effects);
+            }
             self.settle(effects, now_ms, partition)?;
             handle.wake(self.machine.take_woken());
             for letters in self.machine.take_dead_letters() {
@@ -283,7 +303,49 @@ impl ShareOwner {
         }
     }
 
+    /// What can be worked on now. Without room on the disk that is what makes no records: clients that want more are told nothing
+    /// and ask again, what nobody would ask again waits, and who asked it does not.
+    fn with_room(&mut self, events: Vec<Event>) -> Vec<Event> {
+        self.is_without_room = self.journal.room() == Room::Out;
+        if !self.is_without_room {
+            let mut held = std::mem::take(&mut self.held);
+            self.held_releases = 0;
+            held.extend(events);
+            return held;
+        }
+        let mut possible = Vec::with_capacity(events.len());
+        for event in events {
+            let Event::Command { command, reply } = event else {
+                possible.push(event);
+                continue;
+            };
+            match *command {
+                Command::Abandon { .. } | Command::Describe { .. } => {
+                    possible.push(Event::Command { command, reply });
+                }
+                // Its plan has to end, or nobody would ever read these partitions again.
+                Command::Acquire(acquire) => possible.push(Event::unasked(abandoned(acquire))),
+                Command::Release { .. } if self.held_releases == MOST_HELD_RELEASES => {}
+                command @ Command::Release { .. } => {
+                    self.held_releases += 1;
+                    self.held.push(Event::unasked(command));
+                }
+                command @ (Command::Delete { .. }
+                | Command::TopicsDeleted(_)
+                | Command::DeadLettersDone { .. }) => self.held.push(Event::unasked(command)),
+                Command::Plan(_)
+                | Command::Start { .. }
+                | Command::Acknowledge(_)
+                | Command::Initialize(_) => {}
+            }
+        }
+        possible
+    }
+
     fn sleep(&self, now_ms: i64) -> Duration {
+        if self.is_without_room {
+            return LONGEST_SLEEP;
+        }
         let Some(Millis(deadline)) = self.machine.next_deadline() else {
             return LONGEST_SLEEP;
         };
@@ -358,6 +420,18 @@ impl ShareOwner {
     }
 }
 
+/// The end of a plan whose records are not acquired.
+fn abandoned(acquire: Acquire) -> Command {
+    let partitions = acquire.partitions.iter();
+    Command::Abandon {
+        group: acquire.group,
+        plan: acquire.plan,
+        partitions: partitions
+            .map(|read| (read.topic_id, read.partition))
+            .collect(),
+    }
+}
+
 fn entry(record: &Record) -> Entry {
     let (key, value) = record.encode();
     (Some(key), value)
@@ -367,5 +441,89 @@ fn fatal(source: log::LogError) -> Fatal {
     Fatal::Write {
         partition: format!("{SHARE_GROUP_STATE}-0"),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_state::share_partitions::{
+        AcquirePartition, Plan, PlanPartition, Planned, SharePartitionKey, ShareSettings,
+    };
+    use log::{MemoryDisk, TightDisk};
+
+    use super::*;
+    use crate::settings::Storage;
+
+    const TOPIC: Uuid = Uuid([7; 16]);
+
+    /// Asks without a thread; `None` when the question is left without an answer.
+    fn ask(owner: &mut ShareOwner, command: Command) -> Option<ShareReply> {
+        let (reply, mut receiver) = Reply::channel();
+        let command = Box::new(command);
+        let mut effects = Effects::new();
+        for event in owner.with_room(vec![Event::Command { command, reply }]) {
+            owner.take(0, event, &mut effects, &mut None);
+        }
+        owner.deliver(effects.replies);
+        receiver.try_recv().ok()
+    }
+
+    fn plan(owner: &mut ShareOwner) -> Option<(RequestId, Planned)> {
+        let partition = PlanPartition {
+            topic_id: TOPIC,
+            partition: 0,
+            log_start: 0,
+            end: 2,
+        };
+        let plan = Plan {
+            group: GroupId::from("workers"),
+            settings: ShareSettings::default(),
+            partitions: vec![partition],
+        };
+        match ask(owner, Command::Plan(plan))? {
+            ShareReply::Plan { plan, partitions } => Some((plan, partitions[0])),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_plan_ends_though_there_is_no_room_to_acquire() {
+        let disk = TightDisk::new(MemoryDisk::shared(), 100 << 20);
+        let data = Data::open(&Storage::Memory, Some(disk.shared())).expect("a disk");
+        let syncs = Arc::new(SyncPool::new(0));
+        let mut owner = ShareOwner::open(&data, 10, syncs, 0).expect("the journal opens");
+        let key = SharePartitionKey {
+            group: GroupId::from("workers"),
+            topic_id: TOPIC,
+            partition: 0,
+        };
+        ask(&mut owner, Command::Start { key, offset: 0 });
+        let (begun, planned) = plan(&mut owner).expect("there is room");
+        assert_eq!(planned, Planned::Read(0));
+
+        disk.set_room(0);
+        let read = AcquirePartition {
+            topic_id: TOPIC,
+            partition: 0,
+            from: 0,
+            upto: 2,
+            batches: vec![(0, 1)],
+        };
+        let acquire = Command::Acquire(Acquire {
+            group: GroupId::from("workers"),
+            member: MemberId::from("one"),
+            plan: begun,
+            settings: ShareSettings::default(),
+            max_records: 10,
+            batch_size: 10,
+            is_strict: false,
+            partitions: vec![read],
+        });
+        assert_eq!(ask(&mut owner, acquire), None);
+        assert_eq!(plan(&mut owner), None);
+
+        disk.set_room(1 << 40);
+        let (_, planned) = plan(&mut owner).expect("there is room again");
+        assert_eq!(planned, Planned::Read(0));
     }
 }

@@ -4,7 +4,8 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use broker::Storage;
+use broker::{Broker, BrokerSettings, Clock, Storage};
+use log::{MemoryDisk, TightDisk};
 use support::{Client, batch, start, start_on, values_of};
 use wire::share_fetch::{
     AcknowledgementBatch, FetchPartition, FetchTopic, PartitionData, Request, Response,
@@ -366,6 +367,37 @@ async fn what_is_acknowledged_survives_a_restart_and_the_rest_comes_again() {
     assert_eq!(two.acknowledge(0, 0, ACCEPT).await, Ok(()));
     assert_eq!(two.acknowledge(3, 3, ACCEPT).await, Ok(()));
     assert_eq!(two.fetch(0, &[]).await, Got::nothing());
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_puts_acknowledgements_off_and_forgets_no_release() {
+    let disk = TightDisk::new(MemoryDisk::shared(), 100 << 20);
+    let clock = Clock::manual(1_700_000_000_000);
+    let mut settings = BrokerSettings::new(Storage::Memory);
+    settings.disk = Some(disk.shared());
+    settings.clock = clock.clone();
+    let broker = Broker::start(settings).await.expect("the broker starts");
+    let mut client = another(&broker).await;
+    prepare(&mut client, "jobs", &[&["a", "b"]]).await;
+    let mut one = Member::join(another(&broker).await, "one", "jobs").await;
+    let mut two = Member::join(another(&broker).await, "two", "jobs").await;
+    assert_eq!(one.fetch(0, &[]).await.ranges, [(0, 1, 1)]);
+    assert_eq!(two.fetch(0, &[]).await, Got::nothing());
+
+    // The locks are over, which cannot be written down either.
+    disk.set_room(0);
+    clock.advance(Duration::from_secs(31));
+    let refused = one.acknowledge(0, 1, ACCEPT).await;
+    assert_eq!(refused, Err(ErrorCode::CoordinatorNotAvailable));
+    assert_eq!(two.fetch(0, &[]).await, Got::nothing());
+    one.epoch = -1;
+    assert_eq!(one.fetch(0, &[]).await, Got::nothing());
+
+    disk.set_room(1 << 40);
+    assert_eq!(two.fetch(0, &[]).await.ranges, [(0, 1, 2)]);
+    assert_eq!(two.acknowledge(0, 1, ACCEPT).await, Ok(()));
+    assert!(broker.is_ready());
     broker.shutdown().await;
 }
 
