@@ -584,7 +584,8 @@ mod transactions {
 
 mod dead_letters {
     use super::*;
-    use wire::records::{RecordIter, decompress, scan_batches};
+    use bytes::Bytes;
+    use wire::records::{BatchBuilder, Compression, RecordIter, decompress, scan_batches};
 
     /// Value and headers of every letter, waiting for the first ones.
     async fn letters(client: &mut Client, topic: &str) -> Vec<(String, Vec<String>)> {
@@ -653,6 +654,54 @@ mod dead_letters {
         assert_eq!(one.acknowledge(0, 0, ACCEPT).await, Ok(()));
         wait_for_start(&mut client, 2).await;
         broker.shutdown().await;
+    }
+
+    /// What the letters are that a topic with `settings` gets for these records, all rejected at once.
+    async fn letters_for(settings: &[(&str, &str)], records: &Bytes) -> Vec<(String, String)> {
+        let (broker, mut client) = start(Storage::Memory).await;
+        let enabled = ("errors.deadletterqueue.group.enable", "true");
+        let settings = [&[enabled], settings].concat();
+        client.create_topic("dlq.jobs", 1, &settings).await;
+        prepare(&mut client, "jobs", &[]).await;
+        let (error, _) = client.produce("jobs", 0, records).await;
+        assert_eq!(error, ErrorCode::None);
+        configure(&mut client, "errors.deadletterqueue.topic.name", "dlq.jobs").await;
+        let copies = "errors.deadletterqueue.copy.record.enable";
+        configure(&mut client, copies, "true").await;
+        let mut one = Member::join(another(&broker).await, "one", "jobs").await;
+        assert_eq!(one.fetch(0, &[]).await.ranges, [(0, 2, 1)]);
+        assert_eq!(one.acknowledge(0, 2, REJECT).await, Ok(()));
+        wait_for_start(&mut client, 3).await;
+        let letters = letters(&mut client, "dlq.jobs").await;
+        broker.shutdown().await;
+        let letters = letters.into_iter();
+        letters
+            .map(|(value, mut headers)| (value, headers.remove(2)))
+            .collect()
+    }
+
+    fn letter(value: &str, offset: i64) -> (String, String) {
+        (value.to_owned(), format!("__dlq.errors.offset={offset}"))
+    }
+
+    #[tokio::test]
+    async fn a_record_that_is_too_large_for_a_letter_gets_headers_only_and_the_others_theirs() {
+        let large = "b".repeat(4_000);
+        let records = batch(&["a", &large, "c"]);
+        let letters = letters_for(&[("max.message.bytes", "1000")], &records);
+        let expected = [letter("a", 0), letter("", 1), letter("c", 2)];
+        assert_eq!(letters.await, expected);
+    }
+
+    #[tokio::test]
+    async fn a_record_without_a_key_costs_the_others_no_letter_in_a_compacted_topic() {
+        let mut builder = BatchBuilder::new(1_000);
+        builder.push(1_000, Some(b"x"), Some(b"a"), &[]);
+        builder.push(1_000, None, Some(b"b"), &[]);
+        builder.push(1_000, Some(b"z"), Some(b"c"), &[]);
+        let records = builder.build(Compression::None);
+        let letters = letters_for(&[("cleanup.policy", "compact")], &records);
+        assert_eq!(letters.await, [letter("a", 0), letter("c", 2)]);
     }
 
     #[tokio::test]

@@ -3,15 +3,18 @@
 //! A record is archived only after its letter is as durable as that topic promises; until then its state says that it
 //! is on its way, and a restart sends it off again. So no letter is lost, and a crash at the wrong moment doubles one.
 //! A disk that is full is waited for; a topic that is missing or takes no dead letters is not, as in Kafka: the reason is
-//! logged and the record archived without a letter.
+//! logged and the record archived without a letter. A record that cannot be read, or whose letter the topic refuses, as
+//! for its size, gets a letter with headers only, and those beside it get theirs.
 //!
 //! Source of headers, checks and the choice of the partition: the behaviour of Kafka 4.4.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use broker_state::configs::{BrokerConfig, ShareGroupConfig};
+use broker_state::configs::BrokerConfig;
 use broker_state::share_partitions::{Command, DeadLetters};
 use broker_state::topics::{Command as TopicsCommand, NewTopic};
 use bytes::Bytes;
@@ -26,7 +29,7 @@ use crate::cluster::Topic;
 use crate::core::Core;
 use crate::entropy;
 use crate::partition::Partition;
-use crate::shard::{Event, Reply};
+use crate::shard::{AppendOutcome, Event, Reply};
 
 /// How long a letter waits that cannot be written now.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -60,6 +63,8 @@ enum Failure {
     ForNow(String),
     /// It will not work as things are configured.
     ForGood(String),
+    /// The topic takes letters, but not these.
+    Refused(String),
 }
 
 fn for_good(reason: impl Into<String>) -> Failure {
@@ -83,8 +88,8 @@ pub async fn deliver(core: Weak<Core>, share: ShareHandle, settings: DeadLetterS
                 continue;
             }
             // What cannot be done while the broker stops may well be done after the next start.
-            Err(Failure::ForGood(_)) if *core.stopping.borrow() => return,
-            Err(Failure::ForGood(reason)) => {
+            Err(_) if *core.stopping.borrow() => return,
+            Err(Failure::ForGood(reason) | Failure::Refused(reason)) => {
                 let DeadLetters {
                     key, first, last, ..
                 } = &letters;
@@ -130,11 +135,18 @@ async fn deliver_one(
     let target = index % count.max(1);
     let log = source.partition(index);
     let log = log.ok_or_else(|| for_good("the partition of the records is gone"))?;
+    let delivery = Delivery {
+        core,
+        topic: &topic,
+        target,
+        source,
+        log,
+        letters,
+        copies: config.copies_dead_letters,
+    };
     let mut next = letters.first;
     while next <= letters.last {
-        let (batch, upto) = pack(core, &topic, source, log, letters, &config, next).await?;
-        append(core, &topic, target, batch).await?;
-        next = upto;
+        next = delivery.send(next).await?;
     }
     Ok(())
 }
@@ -192,64 +204,106 @@ async fn create(core: &Core, name: &str) -> Result<(), Failure> {
 /// A record as its letter shows it: key and value, if they are there and wanted.
 type Copied = (i64, Option<Vec<u8>>, Option<Vec<u8>>);
 
-/// Packs letters from `next` on into one batch; gives the offset after the last one.
-async fn pack(
-    core: &Core,
-    topic: &Topic,
-    source: &Topic,
-    log: &Arc<Partition>,
-    letters: &DeadLetters,
-    config: &ShareGroupConfig,
-    next: i64,
-) -> Result<(Bytes, i64), Failure> {
-    let (copied, upto) = match config.copies_dead_letters {
-        true => copies(log, next, letters.last).await?,
-        false => (Vec::new(), letters.last + 1),
-    };
-    let now_ms = core.now_ms();
-    let most = topic.settings.max_message_bytes.saturating_sub(OVERHEAD);
-    let limit = core
-        .share_settings(letters.key.group.as_str())
-        .delivery_count_limit;
-    let reason = match letters.count >= limit {
-        true => "Offset delivery count exceeded the threshold.",
-        false => "Offset rejected by client.",
-    };
-    let mut copied = copied.into_iter().peekable();
-    let mut builder = BatchBuilder::new(now_ms);
-    let mut size = 0;
-    for offset in next..upto {
-        while copied.peek().is_some_and(|(at, ..)| *at < offset) {
-            copied.next();
+/// From where letters go, and where to.
+struct Delivery<'a> {
+    core: &'a Core,
+    topic: &'a Topic,
+    target: i32,
+    source: &'a Topic,
+    log: &'a Arc<Partition>,
+    letters: &'a DeadLetters,
+    copies: bool,
+}
+
+impl Delivery<'_> {
+    /// Sends a batch of letters from `next` on; gives the offset after the last one.
+    async fn send(&self, next: i64) -> Result<i64, Failure> {
+        let (copied, upto) = match self.copies {
+            true => copies(self.log, next, self.letters.last).await?,
+            false => (Vec::new(), self.letters.last + 1),
+        };
+        let (batch, upto) = self.pack(&copied, next, upto);
+        match append(self.core, self.topic, self.target, batch).await {
+            Ok(()) => {}
+            Err(Failure::Refused(_)) if !*self.core.stopping.borrow() => {
+                for offset in next..upto {
+                    self.send_alone(&copied, offset).await?;
+                }
+            }
+            Err(failure) => return Err(failure),
         }
-        // An offset that has no record any more gets a letter with headers only.
-        let record = copied.next_if(|(at, ..)| *at == offset);
-        let (key, value) = record.map_or((None, None), |(_, key, value)| (key, value));
-        let texts = [
-            ("__dlq.errors.topic", source.name.to_string()),
-            ("__dlq.errors.partition", letters.key.partition.to_string()),
-            ("__dlq.errors.offset", offset.to_string()),
-            ("__dlq.errors.group", letters.key.group.to_string()),
-            ("__dlq.errors.delivery.count", letters.count.to_string()),
-            ("__dlq.errors.message", reason.to_owned()),
-        ];
-        let of_headers: usize = texts
-            .iter()
-            .map(|(name, text)| name.len() + text.len() + 8)
-            .sum();
-        let of_record = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
-        let bytes = of_headers + of_record(&key) + of_record(&value) + 32;
-        if size > 0 && size + bytes > most {
-            return Ok((builder.build(Compression::None), offset));
-        }
-        size += bytes;
-        let headers: Vec<(&str, Option<&[u8]>)> = texts
-            .iter()
-            .map(|(name, text)| (*name, Some(text.as_bytes())))
-            .collect();
-        builder.push(now_ms, key.as_deref(), value.as_deref(), &headers);
+        Ok(upto)
     }
-    Ok((builder.build(Compression::None), upto))
+
+    /// Sends one letter as it is, or else with headers only; if that is refused too, only this record has none.
+    async fn send_alone(&self, copied: &[Copied], offset: i64) -> Result<(), Failure> {
+        for copied in [copied, &[]] {
+            let (batch, _) = self.pack(copied, offset, offset + 1);
+            match append(self.core, self.topic, self.target, batch).await {
+                Err(Failure::Refused(reason)) if !*self.core.stopping.borrow() => {
+                    let (group, topic) = (&self.letters.key.group, &self.topic.name);
+                    tracing::warn!(%group, %topic, offset, reason, "a dead letter is refused");
+                }
+                done => return done,
+            }
+        }
+        Ok(())
+    }
+
+    /// Packs letters from `next` on, up to `upto` or as many as fit, into one batch; gives the offset after the last one.
+    fn pack(&self, copied: &[Copied], next: i64, upto: i64) -> (Bytes, i64) {
+        let Self {
+            core,
+            topic,
+            source,
+            letters,
+            ..
+        } = *self;
+        let now_ms = core.now_ms();
+        let most = topic.settings.max_message_bytes.saturating_sub(OVERHEAD);
+        let limit = core
+            .share_settings(letters.key.group.as_str())
+            .delivery_count_limit;
+        let reason = match letters.count >= limit {
+            true => "Offset delivery count exceeded the threshold.",
+            false => "Offset rejected by client.",
+        };
+        let mut copied = copied.iter().peekable();
+        let mut builder = BatchBuilder::new(now_ms);
+        let mut size = 0;
+        for offset in next..upto {
+            while copied.peek().is_some_and(|(at, ..)| *at < offset) {
+                copied.next();
+            }
+            // An offset that has no record any more gets a letter with headers only.
+            let record = copied.next_if(|(at, ..)| *at == offset);
+            let (key, value) = record.map_or((&None, &None), |(_, key, value)| (key, value));
+            let texts = [
+                ("__dlq.errors.topic", source.name.to_string()),
+                ("__dlq.errors.partition", letters.key.partition.to_string()),
+                ("__dlq.errors.offset", offset.to_string()),
+                ("__dlq.errors.group", letters.key.group.to_string()),
+                ("__dlq.errors.delivery.count", letters.count.to_string()),
+                ("__dlq.errors.message", reason.to_owned()),
+            ];
+            let of_headers: usize = texts
+                .iter()
+                .map(|(name, text)| name.len() + text.len() + 8)
+                .sum();
+            let of_record = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
+            let bytes = of_headers + of_record(key) + of_record(value) + 32;
+            if size > 0 && size + bytes > most {
+                return (builder.build(Compression::None), offset);
+            }
+            size += bytes;
+            let headers: Vec<(&str, Option<&[u8]>)> = texts
+                .iter()
+                .map(|(name, text)| (*name, Some(text.as_bytes())))
+                .collect();
+            builder.push(now_ms, key.as_deref(), value.as_deref(), &headers);
+        }
+        (builder.build(Compression::None), upto)
+    }
 }
 
 /// Keys and values of the records from `first` on, as many as one read gives, and the offset after what was read.
@@ -269,34 +323,60 @@ async fn copies(
     let read = tokio::task::spawn_blocking(move || plan.execute()).await;
     let read = read.expect("reading does not panic");
     // A damaged batch cannot be copied, and waiting does not mend it.
-    let parts = read.map_err(|error| for_good(error.to_string()))?;
-    let (mut copied, mut upto) = (Vec::new(), from);
-    for part in &parts {
-        for batch in scan_batches(part) {
-            let (header, bytes) = batch.map_err(|error| for_good(error.to_string()))?;
-            let records = decompress(&header, bytes, LARGEST_BATCH);
-            let records = records.map_err(|error| for_good(error.to_string()))?;
-            for record in RecordIter::new(&header, &records) {
-                let record = record.map_err(|error| for_good(error.to_string()))?;
-                if (from..=last).contains(&record.offset) {
-                    let (key, value) = (record.key, record.value);
-                    copied.push((record.offset, key.map(Vec::from), value.map(Vec::from)));
-                }
+    let parts = match read {
+        Ok(parts) => parts,
+        Err(error) => {
+            tracing::warn!(offset = from, %error, "a record cannot be read for its dead letter");
+            return Ok((Vec::new(), from + 1));
+        }
+    };
+    Ok(match copies_of(&parts, from..=last) {
+        Some((copied, upto)) if upto > from => (copied, upto.min(last + 1)),
+        Some((copied, _)) => (copied, last + 1),
+        None => (Vec::new(), from + 1),
+    })
+}
+
+/// The records in `wanted` that can be read, and the offset after the last batch; `None` when not even the first batch can be told.
+fn copies_of<P: AsRef<[u8]>>(
+    parts: &[P],
+    wanted: RangeInclusive<i64>,
+) -> Option<(Vec<Copied>, i64)> {
+    let (mut copied, mut upto) = (Vec::new(), *wanted.start());
+    for batch in parts.iter().flat_map(|part| scan_batches(part.as_ref())) {
+        let Ok((header, bytes)) = batch else {
+            return (upto > *wanted.start()).then_some((copied, upto));
+        };
+        let base = upto;
+        upto = header.last_offset() + 1;
+        let damaged = |error: &dyn Display| {
+            tracing::warn!(offset = base, %error, "records cannot be read for their dead letters");
+        };
+        let records = match decompress(&header, bytes, LARGEST_BATCH) {
+            Ok(records) => records,
+            Err(error) => {
+                damaged(&error);
+                continue;
             }
-            upto = header.last_offset() + 1;
+        };
+        // What follows a damaged record in its batch cannot be found.
+        let whole = RecordIter::new(&header, &records)
+            .map_while(|record| record.map_err(|error| damaged(&error)).ok());
+        for record in whole {
+            if wanted.contains(&record.offset) {
+                let (key, value) = (record.key, record.value);
+                copied.push((record.offset, key.map(Vec::from), value.map(Vec::from)));
+            }
         }
     }
-    match upto > from {
-        true => Ok((copied, upto.min(last + 1))),
-        false => Ok((copied, last + 1)),
-    }
+    Some((copied, upto))
 }
 
 /// Appends a batch of letters; it is then as durable as its topic promises.
 async fn append(core: &Core, topic: &Topic, index: i32, batch: Bytes) -> Result<(), Failure> {
     let item = match check(topic, index, Some(batch), core.now_ms()) {
         Ok(item) => item,
-        Err(refused) => return Err(for_good(refused.message.unwrap_or_default())),
+        Err(refused) => return Err(refusal(refused)),
     };
     let partition = Arc::clone(&item.partition);
     let (reply, receiver) = Reply::channel();
@@ -307,6 +387,49 @@ async fn append(core: &Core, topic: &Topic, index: i32, batch: Bytes) -> Result<
     match outcome.error {
         ErrorCode::None => Ok(()),
         error if error.is_retriable() => Err(Failure::ForNow(error.name().to_owned())),
-        error => Err(for_good(outcome.message.unwrap_or(error.name().to_owned()))),
+        _ => Err(refusal(outcome)),
+    }
+}
+
+/// Whether it is about the letters or about the topic.
+fn refusal(outcome: AppendOutcome) -> Failure {
+    let error = outcome.error;
+    let reason = outcome.message.unwrap_or_else(|| error.name().to_owned());
+    match error {
+        ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge | ErrorCode::InvalidRecord => {
+            Failure::Refused(reason)
+        }
+        _ => Failure::ForGood(reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(offset: i64, value: &[u8]) -> Vec<u8> {
+        let mut builder = BatchBuilder::new(1_000).base_offset(offset);
+        builder.push(1_000, None, Some(value), &[]);
+        builder.build(Compression::Gzip).to_vec()
+    }
+
+    #[test]
+    fn a_damaged_batch_is_passed_over_and_those_around_it_are_copied() {
+        let mut damaged = batch(1, b"b");
+        damaged[61..].fill(0xff);
+        let log = [batch(0, b"a"), damaged, batch(2, b"c")].concat();
+        let copied = |offset, value: &[u8]| (offset, None, Some(value.to_vec()));
+        let expected = vec![copied(0, b"a"), copied(2, b"c")];
+        assert_eq!(copies_of(&[log], 0..=2), Some((expected, 3)));
+    }
+
+    #[test]
+    fn what_follows_bytes_that_are_no_batch_is_read_on_its_own() {
+        let mut damaged = batch(1, b"b");
+        damaged[16] = 9;
+        let log = [batch(0, b"a"), damaged.clone()].concat();
+        let copied = vec![(0, None, Some(b"a".to_vec()))];
+        assert_eq!(copies_of(&[log], 0..=2), Some((copied, 1)));
+        assert_eq!(copies_of(&[damaged], 1..=2), None);
     }
 }
