@@ -774,10 +774,21 @@ mod offsets {
     }
 
     #[tokio::test]
+    async fn a_group_may_begin_with_its_offsets() {
+        let (broker, mut client) = start(Storage::Memory).await;
+        prepare(&mut client, "jobs", &[&["a", "b", "c"]]).await;
+        assert_eq!(alter(&mut client, 1).await, ErrorCode::None);
+        assert_eq!(described(&mut client).await, (1, 2));
+        let mut one = Member::join(another(&broker).await, "one", "jobs").await;
+        assert_eq!(one.fetch(0, &[]).await.ranges, [(1, 2, 1)]);
+        broker.shutdown().await;
+    }
+
+    #[tokio::test]
     async fn offsets_are_told_moved_and_forgotten_while_nobody_is_there() {
         let (broker, mut client) = start(Storage::Memory).await;
         prepare(&mut client, "jobs", &[&["a", "b", "c"]]).await;
-        assert_eq!(alter(&mut client, 1).await, ErrorCode::GroupIdNotFound);
+        assert_eq!(delete(&mut client).await, ErrorCode::GroupIdNotFound);
         let mut one = Member::join(another(&broker).await, "one", "jobs").await;
         assert_eq!(described(&mut client).await, (-1, -1), "it has not begun");
         assert_eq!(one.fetch(0, &[]).await.ranges, [(0, 2, 1)]);

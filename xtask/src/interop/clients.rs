@@ -107,7 +107,7 @@ fn no_venv() -> Option<String> {
 }
 
 /// franz-go asks for a recent Go; an older one would fetch a toolchain, which is not ours to do.
-fn old_go() -> Option<String> {
+pub fn old_go() -> Option<String> {
     let wanted = std::fs::read_to_string(folder("go").join("go.mod")).ok()?;
     let wanted = version(wanted.lines().find_map(|line| line.strip_prefix("go "))?);
     let text = output_of(Command::new("go").args(["env", "GOVERSION"])).ok()?;

@@ -23,7 +23,7 @@ use super::consumer::Partitions;
 use super::ids::{GroupId, MemberId, TopicName};
 use super::reply::{GroupState, GroupType, Reply};
 use super::settings::GroupSettings;
-use super::{GroupEffects, Groups, LiveGroup, Record, Step, admission};
+use super::{GroupEffects, GroupEpoch, Groups, LiveGroup, Record, Step, admission};
 use crate::step::{Millis, RequestId};
 
 pub use state::{InitializedTopics, ShareChange, ShareCurrent, ShareMember, ShareState};
@@ -35,6 +35,8 @@ pub enum ShareCommand {
     Describe(Vec<GroupId>),
     /// Which topics of a group have been initialized, and whether it has members.
     Inspect(GroupId),
+    /// A group without members comes into being, unless there is one.
+    Create(GroupId),
     /// These share partitions have been initialized.
     Initialized {
         group: GroupId,
@@ -206,7 +208,7 @@ impl ShareGroup {
 
     fn durable<'a>(&self, step: &'a Step<'_>) -> &'a ShareState {
         static NOTHING: ShareState = ShareState {
-            epoch: super::GroupEpoch {
+            epoch: GroupEpoch {
                 epoch: 0,
                 metadata_hash: 0,
             },
@@ -247,6 +249,9 @@ impl Groups {
                 ShareReply::Describe(groups.iter().map(|id| self.describe_share(id)).collect())
             }
             ShareCommand::Inspect(group) => ShareReply::Inspect(self.inspect_share(&group)),
+            ShareCommand::Create(group) => {
+                ShareReply::Done(self.create_share(now, &group, effects))
+            }
             ShareCommand::Initialized { group, topics } => {
                 ShareReply::Done(self.share_initialized(now, &group, topics, effects))
             }
@@ -301,6 +306,28 @@ impl Groups {
             epoch: state.epoch.epoch,
             initialized: state.initialized.clone(),
         })
+    }
+
+    fn create_share(&mut self, now: Millis, id: &GroupId, effects: &mut GroupEffects) -> ErrorCode {
+        if let Err(error) = admission::check_group_id(id) {
+            return error;
+        }
+        match self.group_type(id) {
+            Some(GroupType::Share) => ErrorCode::None,
+            Some(_) => ErrorCode::GroupIdNotFound,
+            None if self.is_full() => ErrorCode::GroupMaxSizeReached,
+            None => {
+                let epoch = GroupEpoch {
+                    epoch: 1,
+                    metadata_hash: 0,
+                };
+                self.step(now, effects).write(Record::Share {
+                    group: id.clone(),
+                    change: ShareChange::Group(Some(epoch)),
+                });
+                ErrorCode::None
+            }
+        }
     }
 
     fn describe_share(&self, id: &GroupId) -> DescribedShareGroup {

@@ -38,7 +38,14 @@ async fn alter(
     request: &Request<'_>,
 ) -> Result<Vec<TopicResponse<'static>>, ErrorCode> {
     let group = GroupId::from(request.group_id);
-    let inspected = without_members(core, &group).await?;
+    let inspected = match without_members(core, &group).await {
+        // As in Kafka a group begins with its offsets, if it has had no members yet.
+        Err(ErrorCode::GroupIdNotFound) => {
+            ask(core, ShareCommand::Create(group.clone())).await?;
+            without_members(core, &group).await?
+        }
+        inspected => inspected?,
+    };
     let image = core.image();
     let mut resets = Resets::default();
     let topics = request.topics.iter();
@@ -56,9 +63,13 @@ async fn alter(
     });
     core.share_done(command).await?;
     let topics = resets.topics;
-    let command = ShareCommand::Initialized { group, topics };
+    ask(core, ShareCommand::Initialized { group, topics }).await?;
+    Ok(responses)
+}
+
+async fn ask(core: &Core, command: ShareCommand) -> Result<(), ErrorCode> {
     match core.coordinator.ask(Command::Share(command)).await {
-        Some(Reply::Share(ShareReply::Done(ErrorCode::None))) => Ok(responses),
+        Some(Reply::Share(ShareReply::Done(ErrorCode::None))) => Ok(()),
         Some(Reply::Share(ShareReply::Done(error))) => Err(error),
         _ => Err(ErrorCode::CoordinatorNotAvailable),
     }

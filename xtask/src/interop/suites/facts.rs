@@ -91,6 +91,10 @@ impl Facts {
         parts.map(|(_, part)| part.as_str()).collect()
     }
 
+    pub fn quick(&self) -> &[String] {
+        &self.quick
+    }
+
     pub fn is_quick(&self, test: &str) -> bool {
         self.quick.iter().any(|start| test.starts_with(start))
     }

@@ -5,6 +5,7 @@
 
 mod copy_under_fire;
 pub mod facts;
+mod franz_go;
 mod kafka_python;
 mod librdkafka;
 mod librdkafka_build;
@@ -166,6 +167,14 @@ pub const SUITES: &[Suite] = &[
         has_quick_part: true,
         remark: "Our own: Apache Kafka's Java client copies a topic in transactions while the broker is killed with SIGKILL every few seconds.",
         run: copy_under_fire::run,
+    },
+    Suite {
+        name: "franz-go-tests",
+        source: "Go modules",
+        needs: franz_go::NEEDS,
+        has_quick_part: true,
+        remark: "The tests of franz-go's client in its module: groups of every kind, transactions and share groups, with 50,000 records instead of 500,000.",
+        run: franz_go::run,
     },
 ];
 

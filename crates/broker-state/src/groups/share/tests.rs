@@ -351,6 +351,21 @@ fn groups_of_another_kind_and_share_groups_keep_apart() {
 }
 
 #[test]
+fn a_group_can_be_made_before_it_has_members() {
+    let mut rig = Rig::new(ORDERS);
+    let create = |id: &str| Command::Share(ShareCommand::Create(id.into()));
+    let done = |error| Reply::Share(ShareReply::Done(error));
+    assert_eq!(rig.ask(create(GROUP)), done(ErrorCode::None));
+    let described = rig.described();
+    assert_eq!((described.state, described.epoch), (GroupState::Empty, 1));
+    assert_eq!(rig.ask(create(GROUP)), done(ErrorCode::None));
+    assert_eq!(rig.described().epoch, 1, "once is enough");
+    assert_eq!(rig.ask(create("")), done(ErrorCode::InvalidGroupId));
+    rig.join("a", &["orders"]);
+    assert_eq!(rig.described().state, GroupState::Stable);
+}
+
+#[test]
 fn share_groups_are_listed_and_deleted_when_they_are_empty() {
     let mut rig = Rig::new(ORDERS);
     rig.join("a", &["orders"]);
