@@ -87,15 +87,12 @@ pub fn run(arguments: &[String]) -> TaskResult {
         (Vec::new(), None)
     };
     let suites = run_suites(&options)?;
-    let cuts = match options.rounds {
-        1.. if options.is_about_thalweg() && options.only.is_none() => {
-            let cuts = powercut::rounds(options.rounds)?;
-            Some(cuts.map(|cuts| CutsFound {
-                rounds: cuts.rounds,
-                violations: cuts.violations,
-            }))
-        }
-        _ => None,
+    let cuts = match options.wants_cuts() {
+        true => Some(powercut::rounds(options.rounds)?.map(|cuts| CutsFound {
+            rounds: cuts.rounds,
+            violations: cuts.violations,
+        })),
+        false => None,
     };
     report::print(&clients, &suites, findings.as_ref());
     let failures = clients

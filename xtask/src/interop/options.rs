@@ -6,6 +6,9 @@ use super::suites::{SUITES, Scope, Suite};
 pub const USAGE: &str = "usage: cargo xtask interop [--all | --only NAME,…] [--tests START,…] [--quick] [--parallel N]\n       \
                          [--against thalweg|kafka|HOST:PORT] [--rounds N] [--no-report]";
 
+/// What `--only` calls the last part of a run.
+const POWER_CUTS: &str = "power-cuts";
+
 pub struct Options {
     pub against: String,
     /// Clients and suites by name; a suite that is named runs in full.
@@ -61,6 +64,7 @@ impl Options {
             .iter()
             .map(|client| client.name)
             .chain(SUITES.iter().map(|suite| suite.name))
+            .chain([POWER_CUTS])
             .collect();
         let mut asked = self.only.iter().flatten();
         if let Some(unknown) = asked.find(|name| !names.contains(&name.as_str())) {
@@ -90,6 +94,11 @@ impl Options {
         }
     }
 
+    pub fn wants_cuts(&self) -> bool {
+        let is_named = |only: &Vec<String>| only.iter().any(|name| name == POWER_CUTS);
+        self.rounds > 0 && self.is_about_thalweg() && self.only.as_ref().is_none_or(is_named)
+    }
+
     pub fn scope(&self) -> Scope {
         Scope {
             quick: self.quick || (self.only.is_none() && !self.all),
@@ -116,7 +125,8 @@ mod tests {
     fn a_suite_that_is_named_runs_in_full_and_the_others_not_at_all() {
         let options = parse("--only librdkafka --tests 0001,0002").expect("valid");
         assert!(options.wants_suite(&SUITES[0]) && !options.wants_suite(&SUITES[1]));
-        assert!(!options.wants_clients());
+        assert!(!options.wants_clients() && !options.wants_cuts());
+        assert!(parse("--only power-cuts").expect("valid").wants_cuts());
         let scope = options.scope();
         assert!(!scope.quick && scope.wants("0002_x") && !scope.wants("0003_x"));
     }
