@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! key    int16 0  transactional id: string
-//! value  int16 0 or 1 (1: transaction.version 1 and above, flexible)
+//! value  int16 0 or 1 (1: transaction.version 1 and above, or a tag to keep; flexible)
 //!        producer id: int64  epoch: int16  time-out in ms: int32  state: int8
 //!        partitions: null or [topic: string  partitions: [int32]]  last update: int64  start: int64
 //!        tags of version 1: 0 previous producer id, 1 next producer id, 2 client's transaction version,
 //!                           10000 last epoch (ours; Kafka forgets it in a restart and skips the tag)
 //! ```
-//! A null value is a tombstone. Each record is the whole state of its id.
-//! Keeps true: `decode(encode(record)) == record` for version 1; decoding never panics and never allocates more than its input.
+//! A null value is a tombstone. Each record is the whole state of its id. The version of an end follows the request alone, as
+//! in Kafka, so the tags are needed at transaction.version 0 too: Kafka forgets them there in a restart.
+//! Keeps true: `decode(encode(record)) == record`; decoding never panics and never allocates more than its input.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -108,10 +109,9 @@ fn decode_key(key: &[u8]) -> Result<TransactionalId, RecordError> {
 }
 
 fn encode_value(transaction: &Transaction, version: i16) -> Vec<u8> {
-    let version = version.clamp(0, 1);
-    let flexible = version >= 1;
+    let flexible = version >= 1 || present_tags(transaction).contains(&true);
     let mut value = Writer::with_capacity(64);
-    value.i16(version);
+    value.i16(i16::from(flexible));
     value.i64(transaction.producer.producer_id);
     value.i16(transaction.producer.producer_epoch);
     value.i32(i32::try_from(transaction.timeout.as_millis()).unwrap_or(i32::MAX));
@@ -139,6 +139,16 @@ fn encode_value(transaction: &Transaction, version: i16) -> Vec<u8> {
     finish(value)
 }
 
+/// Which tagged fields differ from their defaults.
+fn present_tags(transaction: &Transaction) -> [bool; 4] {
+    [
+        transaction.previous_producer_id != NONE,
+        transaction.next_producer_id != NONE,
+        transaction.client_version != 0,
+        transaction.last_epoch != -1,
+    ]
+}
+
 /// The fields that differ from their defaults, as Kafka leaves the others out.
 fn encode_tags(value: &mut Writer, transaction: &Transaction) {
     let Transaction {
@@ -148,12 +158,7 @@ fn encode_tags(value: &mut Writer, transaction: &Transaction) {
         last_epoch,
         ..
     } = *transaction;
-    let present = [
-        previous_producer_id != NONE,
-        next_producer_id != NONE,
-        client_version != 0,
-        last_epoch != -1,
-    ];
+    let present = present_tags(transaction);
     value.unsigned_varint(present.into_iter().filter(|present| *present).count() as u32);
     if present[0] {
         value.tagged_field(TAG_PREVIOUS_PRODUCER_ID, |tag| {

@@ -178,6 +178,23 @@ fn strangers_end_nothing() {
 }
 
 #[test]
+fn a_newer_client_s_end_survives_a_restart_at_version_0() {
+    let mut world = World::with(TransactionSettings {
+        version: 0,
+        ..TransactionSettings::default()
+    });
+    world.open("a");
+    let last = world.wear("a", LAST_EPOCH);
+    let next = world.end("a", last, true).expect("ended");
+    assert_ne!(next.producer_id, last.producer_id);
+    world.restart();
+    world.write_markers();
+    assert_eq!(world.known("a").producer, next);
+    world.restart();
+    assert_eq!(world.end("a", last, true), Ok(next));
+}
+
+#[test]
 fn when_the_epochs_are_used_up_the_end_gives_a_new_producer_id() {
     let mut world = World::new();
     world.open("a");

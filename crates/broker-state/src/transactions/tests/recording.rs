@@ -46,26 +46,39 @@ fn version_1_is_flexible_and_has_kafka_s_tags() {
 
 #[test]
 fn version_0_has_fixed_lengths_and_no_tags() {
+    let transaction = Transaction {
+        client_version: 0,
+        ..transaction()
+    };
     let record = Record::Transaction {
         id: "a".into(),
-        transaction: transaction(),
+        transaction,
     };
     let value = "0000 0000000000000fa0 0003 0000ea60 01
                  00000001 0001 74 00000002 00000000 00000002
                  00000000000007d0 00000000000003e8";
     assert_eq!(record.encode(0), (bytes(KEY), Some(bytes(value))));
-    let read = Record::decode(&bytes(KEY), Some(&bytes(value)));
-    let transaction = Transaction {
+    assert_eq!(Record::decode(&bytes(KEY), Some(&bytes(value))), Ok(record));
+}
+
+#[test]
+fn version_0_gives_way_to_1_for_a_tag() {
+    let defaults = Transaction {
         client_version: 0,
         ..transaction()
     };
-    assert_eq!(
-        read,
-        Ok(Record::Transaction {
+    let mut tagged = vec![defaults; 4];
+    tagged[0].client_version = 2;
+    tagged[1].next_producer_id = 5_000;
+    tagged[2].previous_producer_id = 3_000;
+    tagged[3].last_epoch = 2;
+    for transaction in tagged {
+        let record = Record::Transaction {
             id: "a".into(),
-            transaction
-        })
-    );
+            transaction,
+        };
+        assert_eq!(record.encode(0), record.encode(1));
+    }
 }
 
 #[test]
