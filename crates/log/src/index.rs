@@ -101,7 +101,7 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 pub(crate) struct SparseIndex<E> {
     disk: Arc<dyn Disk>,
     path: PathBuf,
-    /// Opened by the first who needs it: most segments of most partitions are never looked up.
+    /// Opened by the first reader who needs it: most segments of most partitions are never looked up.
     file: OnceLock<Arc<dyn DiskFile>>,
     entries: RwLock<Entries<E>>,
 }
@@ -129,10 +129,9 @@ impl<E: Entry> SparseIndex<E> {
         let last = if count == 0 {
             None
         } else {
-            index
-                .read_entry(count - 1, Access::Blocking)
-                .map(Some)
-                .map_err(Stop::into_error)?
+            let file = index.handle()?;
+            let last = index.read_from(file.as_ref(), count - 1, 1, Access::Blocking);
+            Some(last.map_err(Stop::into_error)?[0])
         };
         index.entries.write().last = last;
         Ok(index)
@@ -187,7 +186,7 @@ impl<E: Entry> SparseIndex<E> {
             return Ok(());
         }
         let position = u64::from(in_file) * E::LENGTH as u64;
-        self.file()?
+        self.handle()?
             .write_at(position, &[IoSlice::new(&bytes)])
             .context("write", &self.path)?;
         let mut entries = self.entries.write();
@@ -199,7 +198,7 @@ impl<E: Entry> SparseIndex<E> {
     /// Cuts what the file has beyond its good entries.
     pub(crate) fn trim(&self) -> Result<(), LogError> {
         let length = u64::from(self.entries.read().in_file) * E::LENGTH as u64;
-        let file = self.file()?;
+        let file = self.handle()?;
         if file.len().context("measure", &self.path)? > length {
             file.set_len(length).context("cut", &self.path)?;
         }
@@ -276,9 +275,19 @@ impl<E: Entry> SparseIndex<E> {
         if count == 0 {
             return Ok(Vec::new());
         }
+        self.read_from(self.file()?.as_ref(), first, count, access)
+    }
+
+    fn read_from(
+        &self,
+        file: &dyn DiskFile,
+        first: u32,
+        count: u32,
+        access: Access,
+    ) -> Result<Vec<E>, Stop> {
         let length = count as usize * E::LENGTH;
         let position = u64::from(first) * E::LENGTH as u64;
-        let bytes = access::read(self.file()?.as_ref(), &self.path, position, length, access)?;
+        let bytes = access::read(file, &self.path, position, length, access)?;
         if bytes.len() < length {
             let short = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
             return Err(Stop::Failed(LogError::Io {
@@ -288,6 +297,22 @@ impl<E: Entry> SparseIndex<E> {
             }));
         }
         Ok(bytes.chunks_exact(E::LENGTH).map(E::decode).collect())
+    }
+
+    /// Makes what was flushed durable.
+    pub(crate) fn sync(&self) -> Result<(), LogError> {
+        self.handle()?.sync().context("sync", &self.path)
+    }
+
+    /// The file for one use by its writer. It is not kept open: 10,000 partitions would have 20,000 index files open, which is more
+    /// than many systems allow.
+    fn handle(&self) -> Result<Arc<dyn DiskFile>, LogError> {
+        if let Some(file) = self.file.get() {
+            return Ok(Arc::clone(file));
+        }
+        let opened = self.disk.open(&self.path).context("open", &self.path);
+        // Whoever takes the name away has opened the file before that.
+        opened.or_else(|error| self.file.get().map(Arc::clone).ok_or(error))
     }
 
     /// The open file, so that it stays readable when its name goes.

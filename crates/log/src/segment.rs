@@ -270,14 +270,8 @@ impl Segment {
 
     /// Makes the flushed index entries durable.
     pub(crate) fn sync_indexes(&self) -> Result<(), LogError> {
-        self.index
-            .file()?
-            .sync()
-            .context("sync", self.index.path())?;
-        self.time_index
-            .file()?
-            .sync()
-            .context("sync", self.time_index.path())?;
+        self.index.sync()?;
+        self.time_index.sync()?;
         self.transactions.sync()
     }
 

@@ -250,3 +250,33 @@ proptest! {
         prop_assert!(contents[0] == contents[1] && contents[0] == contents[2]);
     }
 }
+
+/// 10,000 partitions with their index files open would be more than many systems allow.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_log_that_is_written_keeps_one_file_open() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let disk = thalweg_log::FileDisk::shared();
+    let open = || {
+        let dir = directory.path().join("orders-0");
+        let settings = LogSettings::default();
+        PartitionLog::open(disk.clone(), dir, settings, NOW, &mut |_| {}).expect("the log opens")
+    };
+    let open_files = || {
+        let files = std::fs::read_dir("/proc/self/fd").expect("this process has files");
+        let links = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        links
+            .filter(|path| path.starts_with(directory.path()))
+            .count()
+    };
+    let (mut log, _) = open();
+    for mark in 0..40 {
+        step(&mut log, &[batch(mark, 3, 2_000)]);
+        log.checkpoint(Vec::new()).expect("the disk works");
+    }
+    assert_eq!(open_files(), 1);
+    drop(log);
+    let (log, _) = open();
+    assert_eq!(open_files(), 1);
+    assert_eq!(log.view().verify().expect("readable"), []);
+}

@@ -8,7 +8,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 const RESERVED: u64 = 128;
 
 /// Raises the soft limit to the hard one; gives limits that fit into what there is. A connection takes one file, a
-/// partition at least one: each may use half.
+/// partition one for each of its segments: of ten files, three are for connections and six for partitions.
 pub fn limits() -> Limits {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -21,11 +21,11 @@ fn fit(open_files: Option<u64>, limits: Limits) -> Limits {
     let Some(open_files) = open_files else {
         return limits;
     };
-    let half = usize::try_from(open_files.saturating_sub(RESERVED) / 2).unwrap_or(usize::MAX);
-    let half = half.max(16);
+    let tenth = usize::try_from(open_files.saturating_sub(RESERVED) / 10).unwrap_or(usize::MAX);
+    let of_ten = |tenths: usize| tenth.saturating_mul(tenths).max(16);
     Limits {
-        connections: limits.connections.min(half),
-        partitions: limits.partitions.min(half),
+        connections: limits.connections.min(of_ten(3)),
+        partitions: limits.partitions.min(of_ten(6)),
         ..limits
     }
 }
@@ -37,7 +37,7 @@ mod tests {
     #[test]
     fn a_small_limit_bounds_connections_and_partitions() {
         let limits = fit(Some(1_024), Limits::default());
-        assert_eq!((limits.connections, limits.partitions), (448, 448));
+        assert_eq!((limits.connections, limits.partitions), (267, 534));
         let unlimited = fit(None, Limits::default());
         assert_eq!(unlimited, Limits::default());
     }
