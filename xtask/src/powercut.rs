@@ -97,7 +97,8 @@ fn harness() -> PathBuf {
     repository::target_directory(&repository::root()).join("release/powercut")
 }
 
-fn cut(rounds: u32, seed: u32, port: u16, server: &Command) -> Result<Cuts, String> {
+/// Builds the harness and gives its path.
+pub fn build_harness() -> Result<PathBuf, String> {
     let root = repository::root();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     if !process::succeeds(
@@ -115,6 +116,11 @@ fn cut(rounds: u32, seed: u32, port: u16, server: &Command) -> Result<Cuts, Stri
     )? {
         return Err("cargo build --release -p sim --bin powercut failed".to_owned());
     }
+    Ok(harness())
+}
+
+fn cut(rounds: u32, seed: u32, port: u16, server: &Command) -> Result<Cuts, String> {
+    build_harness()?;
     println!("── powercut: {rounds} rounds, seed {seed}");
     let mut command = Command::new(harness());
     command.args([

@@ -6,6 +6,7 @@
 mod features;
 mod latency;
 mod report;
+mod scale;
 mod start;
 mod subject;
 mod throughput;
@@ -13,8 +14,11 @@ mod tools;
 
 use crate::{TaskResult, kafka::Jars, repository, thalweg};
 
-const USAGE: &str = "usage: cargo xtask bench [--quick] [--rounds N] [--only start,produce,consume,features,latency] [--kafka-alone] [--no-report]";
-const PARTS: &[&str] = &["start", "produce", "consume", "features", "latency"];
+const USAGE: &str = "usage: cargo xtask bench [--quick] [--rounds N] [--only start,produce,consume,features,latency,scale] [--kafka-alone] [--no-report]";
+/// Those that take both brokers come between the first and the last.
+const PARTS: &[&str] = &[
+    "start", "produce", "consume", "features", "latency", "scale",
+];
 
 pub struct Options {
     /// A tenth of the records and one round: shows that the harness works, not how fast anything is.
@@ -97,7 +101,13 @@ pub fn run(arguments: &[String]) -> TaskResult {
     if options.wants("start") {
         results.starts = start::measure(&options, &tools, binary.as_deref(), folder.path())?;
     }
-    if PARTS[1..].iter().any(|part| options.wants(part)) {
+    if let Some(binary) = binary.as_deref().filter(|_| options.wants("scale")) {
+        results.scales = scale::measure(&options, binary, folder.path())?;
+    }
+    if PARTS[1..PARTS.len() - 1]
+        .iter()
+        .any(|part| options.wants(part))
+    {
         let mut brokers = subject::Brokers::start(&tools.jars, binary.as_deref(), folder.path())?;
         if options.wants("produce") {
             results.produce = throughput::produce(&options, &tools, &brokers)?;

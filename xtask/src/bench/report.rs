@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::latency::Latency;
+use super::scale::{self, Scale};
 use super::start::Start;
 use super::subject::{SUBJECTS, Subject};
 use super::throughput::{Measured, Sample, Tool};
@@ -25,6 +26,7 @@ pub struct Results {
     pub consume: Vec<Measured>,
     pub features: Vec<Measured>,
     pub latencies: Vec<Latency>,
+    pub scales: Vec<Scale>,
 }
 
 struct Target {
@@ -50,6 +52,7 @@ impl Results {
             consume: Vec::new(),
             features: Vec::new(),
             latencies: Vec::new(),
+            scales: Vec::new(),
         }
     }
 
@@ -74,6 +77,7 @@ impl Results {
         let mut text = self.head();
         self.targets_table(&mut text);
         self.starts_table(&mut text);
+        scale::table(&mut text, &self.scales);
         throughput_table(&mut text, "Produce", &self.produce);
         throughput_table(&mut text, "Consume", &self.consume);
         throughput_table(
@@ -422,6 +426,7 @@ impl Results {
             "machine": machine().into_iter().map(|(what, value)| json!([what, value])).collect::<Vec<_>>(),
             "load": [self.load_before, self.load_after],
             "start": starts, "produce": lines(&self.produce), "consume": lines(&self.consume), "features": lines(&self.features), "latency": latencies,
+            "scale": self.scales.iter().map(Scale::raw).collect::<Vec<_>>(),
         })
     }
 }

@@ -5,7 +5,7 @@
 //! members commit offsets. The oracle (`ledger`): no acknowledged record is lost, none doubled or out of order, nothing that a
 //! reader saw is gone, no acknowledged offset commit is lost, and transfers between accounts, each a transaction, are whole or not
 //! there (`transfers`). The last line printed is a summary in JSON.
-//! `powercut serve` is a server to put there whose unsynced writes are lost with the process (`dropping`).
+//! `powercut scale` is another load (`scale`), `powercut serve` is a server to put there whose unsynced writes are lost with the process (`dropping`).
 
 mod connection;
 mod dropping;
@@ -13,6 +13,7 @@ mod ledger;
 mod load;
 mod members;
 mod random;
+mod scale;
 mod serve;
 mod server;
 mod transfers;
@@ -44,6 +45,15 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_some_and(|first| first == "serve") {
         return match serve::serve(&arguments[1..]) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(message) => {
+                eprintln!("{message}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    if arguments.first().is_some_and(|first| first == "scale") {
+        return match scale::run(&arguments[1..]) {
             Ok(()) => ExitCode::SUCCESS,
             Err(message) => {
                 eprintln!("{message}");
