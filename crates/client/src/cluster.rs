@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::admin::Admin;
 use crate::consumer::Consumer;
 use crate::error::ClientError;
+use crate::pool::AdminPool;
 use crate::producer::{Delivery, Producer};
 
 /// The longest wait for one request unless [`Cluster::with_timeout`] says otherwise.
@@ -75,6 +76,11 @@ impl Cluster {
     /// `Unreachable` when none answers.
     pub async fn admin(&self) -> Result<Admin, ClientError> {
         Admin::connect(self).await
+    }
+
+    /// At most `limit` admins that callers share; connected when they are first needed.
+    pub fn admin_pool(&self, limit: usize) -> AdminPool {
+        AdminPool::new(self, limit)
     }
 
     /// A producer; `on_delivery` is called once for every accepted record, on the producer's own thread.

@@ -6,14 +6,17 @@ use std::collections::HashMap;
 use std::io;
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
+use std::pin::Pin;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use wire::api_versions;
 use wire::{ApiKey, ErrorCode, Reader, RequestHeader};
 
+use crate::cluster::Cluster;
 use crate::error::ClientError;
 
 /// The largest answer that is read: Metadata of 100,000 partitions stays far below.
@@ -42,15 +45,12 @@ pub struct Reply<Q> {
 }
 
 impl Connection {
-    /// Connects to `host:port` and asks which versions it speaks; `limit` bounds each exchange.
+    /// Connects to one broker of `cluster` at `host:port` and asks which versions it speaks; the cluster's time limit bounds each exchange.
     ///
     /// # Errors
     /// `Unreachable` when nothing listens there or does not answer in time, `Protocol` when it is no Kafka broker.
-    pub async fn open(
-        address: &str,
-        client_id: &str,
-        limit: Duration,
-    ) -> Result<Connection, ClientError> {
+    pub async fn open(address: &str, cluster: &Cluster) -> Result<Connection, ClientError> {
+        let limit = cluster.timeout();
         let unreachable = |reason: String| ClientError::Unreachable {
             address: address.to_owned(),
             reason,
@@ -70,7 +70,7 @@ impl Connection {
         let mut connection = Connection {
             stream,
             address: address.to_owned(),
-            client_id: client_id.to_owned(),
+            client_id: cluster.client_id().to_owned(),
             limit,
             correlation_id: 0,
             offered: HashMap::new(),
@@ -84,8 +84,16 @@ impl Connection {
         &self.address
     }
 
-    pub(crate) fn has_failed(&self) -> bool {
-        self.failed
+    /// Whether another request can be tried: nothing failed, and the broker has not closed the connection meanwhile.
+    pub(crate) fn is_usable(&mut self) -> bool {
+        // Between requests nothing comes but the end, so whatever can be read now ends the connection.
+        let mut byte = [0];
+        let mut buffer = ReadBuf::new(&mut byte);
+        let mut context = Context::from_waker(Waker::noop());
+        !self.failed
+            && Pin::new(&mut self.stream)
+                .poll_read(&mut context, &mut buffer)
+                .is_pending()
     }
 
     /// The versions of `key` that the broker offers.
@@ -303,7 +311,9 @@ mod tests {
 
     use super::*;
 
-    const LIMIT: Duration = Duration::from_secs(5);
+    fn cluster() -> Cluster {
+        Cluster::new("").with_timeout(Duration::from_secs(5))
+    }
 
     /// A peer that answers each frame with the next of `answers`, then closes.
     async fn peer(answers: Vec<Vec<u8>>) -> String {
@@ -338,7 +348,7 @@ mod tests {
     }
 
     async fn open(answers: Vec<Vec<u8>>) -> Result<Connection, ClientError> {
-        Connection::open(&peer(answers).await, "test", LIMIT).await
+        Connection::open(&peer(answers).await, &cluster()).await
     }
 
     #[tokio::test]
@@ -404,7 +414,7 @@ mod tests {
             .expect("v0");
         let request = metadata::Request::default();
         assert!(connection.call(&request).await.is_err(), "the peer closes");
-        assert!(connection.has_failed());
+        assert!(!connection.is_usable());
         let error = connection.call(&request).await.err().expect("a refusal");
         assert!(
             error.to_string().ends_with("the connection failed earlier"),
@@ -416,7 +426,7 @@ mod tests {
     async fn no_answer_in_time_is_a_time_out() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound").to_string();
-        let error = Connection::open(&address, "test", LIMIT)
+        let error = Connection::open(&address, &cluster())
             .await
             .err()
             .expect("a refusal");
@@ -425,7 +435,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_needs_a_port() {
-        let error = Connection::open("localhost", "test", LIMIT)
+        let error = Connection::open("localhost", &cluster())
             .await
             .err()
             .expect("a refusal");

@@ -84,16 +84,13 @@ impl Consumer {
         properties: &[(&str, &str)],
     ) -> Result<Consumer, ClientError> {
         let last_problem = LastProblem::default();
-        let mut config = librdkafka::config(cluster, properties);
+        let mut config = librdkafka::config(cluster, properties)?;
         if config.get("group.id").is_none() {
             // librdkafka wants a group even from a plain reader; nothing is committed under this name.
             config.set("group.id", "thalweg-reader");
             config.set("enable.auto.commit", "false");
         }
-        let context = Context {
-            last_problem: last_problem.clone(),
-            own: Plain,
-        };
+        let context = Context::new(cluster, last_problem.clone(), Plain);
         let inner = config.create_with_context(context).map_err(|error| {
             librdkafka::error("setting up a consumer", &error, cluster, &last_problem)
         })?;

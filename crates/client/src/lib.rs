@@ -10,7 +10,10 @@ mod connection;
 mod consumer;
 mod error;
 mod librdkafka;
+mod pool;
 mod producer;
+#[cfg(test)]
+mod scripted_broker;
 mod transactions;
 
 pub use admin::{Admin, configs, groups, log_dirs, offsets, topics};
@@ -18,4 +21,5 @@ pub use cluster::Cluster;
 pub use connection::{Connection, Reply};
 pub use consumer::{Consumer, Event, IncomingRecord, Position};
 pub use error::{ClientError, ErrorKind};
+pub use pool::{AdminPool, PooledAdmin};
 pub use producer::{Delivery, OutgoingRecord, Producer};

@@ -33,6 +33,13 @@ pub(crate) struct Context<E> {
     pub(crate) own: E,
 }
 
+impl<E> Context<E> {
+    /// The context of one client of `cluster`.
+    pub(crate) fn new(_cluster: &Cluster, last_problem: LastProblem, own: E) -> Context<E> {
+        Context { last_problem, own }
+    }
+}
+
 impl<E: Send + Sync> ClientContext for Context<E> {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(target: "librdkafka", ?level, facility, message);
@@ -45,7 +52,13 @@ impl<E: Send + Sync> ClientContext for Context<E> {
 }
 
 /// The configuration of one client: ours, then the cluster's properties, then the caller's.
-pub(crate) fn config(cluster: &Cluster, properties: &[(&str, &str)]) -> ClientConfig {
+///
+/// # Errors
+/// `Client` when the cluster's security cannot be used.
+pub(crate) fn config(
+    cluster: &Cluster,
+    properties: &[(&str, &str)],
+) -> Result<ClientConfig, ClientError> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", cluster.bootstrap().join(","));
     config.set("client.id", cluster.client_id());
@@ -58,7 +71,7 @@ pub(crate) fn config(cluster: &Cluster, properties: &[(&str, &str)]) -> ClientCo
         config.set(*name, *value);
     }
     config.set_log_level(RDKafkaLogLevel::Warning);
-    config
+    Ok(config)
 }
 
 /// Our error for one of librdkafka's.

@@ -75,15 +75,13 @@ impl Producer {
         on_delivery: OnDelivery,
     ) -> Result<Producer, ClientError> {
         let last_problem = LastProblem::default();
-        let context = Context {
+        let deliveries = Deliveries {
+            cluster: cluster.clone(),
             last_problem: last_problem.clone(),
-            own: Deliveries {
-                cluster: cluster.clone(),
-                last_problem: last_problem.clone(),
-                on_delivery,
-            },
+            on_delivery,
         };
-        let inner = librdkafka::config(cluster, properties)
+        let context = Context::new(cluster, last_problem.clone(), deliveries);
+        let inner = librdkafka::config(cluster, properties)?
             .create_with_context(context)
             .map_err(|error| {
                 librdkafka::error("setting up a producer", &error, cluster, &last_problem)

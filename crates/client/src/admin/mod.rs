@@ -31,7 +31,7 @@ impl Admin {
     pub(crate) async fn connect(cluster: &Cluster) -> Result<Admin, ClientError> {
         let mut refusals = Vec::new();
         for address in cluster.bootstrap() {
-            match Connection::open(address, cluster.client_id(), cluster.timeout()).await {
+            match Connection::open(address, cluster).await {
                 Ok(bootstrap) => {
                     let mut admin = Admin {
                         cluster: cluster.clone(),
@@ -64,6 +64,11 @@ impl Admin {
         self.bootstrap.address()
     }
 
+    /// Whether the bootstrap connection still works; the others are opened again when they are needed.
+    pub(crate) fn is_usable(&mut self) -> bool {
+        self.bootstrap.is_usable()
+    }
+
     pub(crate) fn timeout_ms(&self) -> i32 {
         i32::try_from(self.cluster.timeout().as_millis()).unwrap_or(i32::MAX)
     }
@@ -87,21 +92,30 @@ impl Admin {
 
     /// The connection to one broker, opened by its advertised address.
     pub(crate) async fn node(&mut self, id: i32) -> Result<&mut Connection, ClientError> {
-        let usable = self
-            .nodes
-            .get(&id)
-            .is_some_and(|connection| !connection.has_failed());
+        let usable = self.nodes.get_mut(&id).is_some_and(Connection::is_usable);
         if !usable {
-            let broker = self.broker(id).await?;
-            let address = broker.address();
-            let client_id = self.cluster.client_id();
-            let connection = Connection::open(&address, client_id, self.cluster.timeout()).await?;
+            let connection = self.open_node(id).await?;
             self.nodes.insert(id, connection);
         }
         Ok(self
             .nodes
             .get_mut(&id)
             .expect("the connection was opened above"))
+    }
+
+    /// Opens a connection to one broker; one that is not where it was known to be is looked up once more.
+    async fn open_node(&mut self, id: i32) -> Result<Connection, ClientError> {
+        let known = self.broker(id).await?.address();
+        let error = match Connection::open(&known, &self.cluster).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => error,
+        };
+        self.refresh().await?;
+        let now = self.broker(id).await?.address();
+        if now == known {
+            return Err(error);
+        }
+        Connection::open(&now, &self.cluster).await
     }
 
     async fn broker(&mut self, id: i32) -> Result<Broker, ClientError> {
