@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::admin::Admin;
+use crate::async_producer::AsyncProducer;
 use crate::consumer::Consumer;
 use crate::error::ClientError;
 use crate::pool::AdminPool;
@@ -93,6 +94,17 @@ impl Cluster {
         on_delivery: impl Fn(Delivery) + Send + Sync + 'static,
     ) -> Result<Producer, ClientError> {
         Producer::open(self, properties, Box::new(on_delivery))
+    }
+
+    /// A producer whose records are acknowledged to async callers; idempotent unless `properties` say otherwise.
+    ///
+    /// # Errors
+    /// `Client` when a property is unknown or out of range.
+    pub fn async_producer(
+        &self,
+        properties: &[(&str, &str)],
+    ) -> Result<AsyncProducer, ClientError> {
+        AsyncProducer::open(self, properties)
     }
 
     /// A consumer, idle until it subscribes or is given partitions.

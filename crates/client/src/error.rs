@@ -21,6 +21,9 @@ pub enum ClientError {
     NotOffered { address: String, api: &'static str },
     #[error("{address} does not speak the Kafka protocol as expected: {reason}")]
     Protocol { address: String, reason: String },
+    /// A bounded queue is full; nothing was taken over, and later there is room again.
+    #[error("{what}: {reason}; try again later")]
+    Busy { what: String, reason: String },
     #[error("{what}: {reason}")]
     Client { what: String, reason: String },
 }
@@ -33,6 +36,7 @@ pub enum ErrorKind {
     Conflict,
     Unreachable,
     TimedOut,
+    Busy,
     Other,
 }
 
@@ -76,11 +80,34 @@ impl ClientError {
         }
     }
 
+    /// Whether what was asked for may have been done all the same: no answer came, or one that leaves it open.
+    ///
+    /// `false` is certain; `true` is not, as when a record waited for a connection until its time was over.
+    pub fn may_have_happened(&self) -> bool {
+        use ErrorCode as Code;
+        match self {
+            ClientError::Unreachable { .. }
+            | ClientError::TimedOut { .. }
+            | ClientError::Protocol { .. } => true,
+            ClientError::Refused { code, .. } => matches!(
+                code,
+                Code::RequestTimedOut
+                    | Code::NotEnoughReplicasAfterAppend
+                    | Code::NetworkException
+                    | Code::UnknownServerError
+            ),
+            ClientError::NotOffered { .. }
+            | ClientError::Busy { .. }
+            | ClientError::Client { .. } => false,
+        }
+    }
+
     pub fn kind(&self) -> ErrorKind {
         match self {
             ClientError::Unreachable { .. } => ErrorKind::Unreachable,
             ClientError::TimedOut { .. } => ErrorKind::TimedOut,
             ClientError::Refused { code, .. } => kind_of(*code),
+            ClientError::Busy { .. } => ErrorKind::Busy,
             ClientError::NotOffered { .. }
             | ClientError::Protocol { .. }
             | ClientError::Client { .. } => ErrorKind::Other,

@@ -5,6 +5,7 @@
 //! take its place. This crate knows no broker: it runs unchanged against Apache Kafka.
 
 mod admin;
+mod async_producer;
 mod cluster;
 mod connection;
 mod consumer;
@@ -17,6 +18,7 @@ mod scripted_broker;
 mod transactions;
 
 pub use admin::{Admin, configs, groups, log_dirs, offsets, topics};
+pub use async_producer::{Acknowledged, Acknowledgement, Acknowledgements, AsyncProducer, Outcome};
 pub use cluster::Cluster;
 pub use connection::{Connection, Reply};
 pub use consumer::{Consumer, Event, IncomingRecord, Position};

@@ -6,6 +6,7 @@ use rdkafka::Message;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::util::IntoOpaque;
 
 use crate::cluster::Cluster;
 use crate::error::ClientError;
@@ -139,7 +140,11 @@ impl Producer {
     }
 }
 
-fn base_record<'a>(record: &OutgoingRecord<'a>, token: usize) -> BaseRecord<'a, [u8], [u8], usize> {
+/// The record as librdkafka takes it; `token` comes back with its delivery.
+pub(crate) fn base_record<'a, T: IntoOpaque>(
+    record: &OutgoingRecord<'a>,
+    token: T,
+) -> BaseRecord<'a, [u8], [u8], T> {
     let mut base = BaseRecord::with_opaque_to(record.topic, token);
     if let Some(key) = record.key {
         base = base.key(key);

@@ -69,7 +69,7 @@ impl CommandError {
                 ErrorKind::Conflict => Exit::Conflict,
                 ErrorKind::Unreachable => Exit::Unreachable,
                 ErrorKind::TimedOut => Exit::TimedOut,
-                ErrorKind::Other => Exit::Error,
+                ErrorKind::Busy | ErrorKind::Other => Exit::Error,
             },
             CommandError::Usage(_) => Exit::Usage,
             CommandError::Failed { exit, .. } => *exit,
