@@ -1,5 +1,6 @@
 //! Where a cluster is and how to talk to it: the one type that producers, consumers and admin requests come from.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::admin::Admin;
@@ -8,17 +9,42 @@ use crate::consumer::Consumer;
 use crate::error::ClientError;
 use crate::pool::AdminPool;
 use crate::producer::{Delivery, Producer};
+use crate::security::{Secured, Security};
 
 /// The longest wait for one request unless [`Cluster::with_timeout`] says otherwise.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A Kafka cluster: bootstrap addresses, a client id, a time limit and librdkafka properties.
-#[derive(Debug, Clone)]
+/// A Kafka cluster: bootstrap addresses, a client id, a time limit, security and librdkafka properties.
+#[derive(Clone)]
 pub struct Cluster {
     bootstrap: Vec<String>,
     client_id: String,
     timeout: Duration,
+    secured: Secured,
     properties: Vec<(String, String)>,
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let properties = self.properties.iter().map(|(name, value)| {
+            let shown = if is_secret(name) { "***" } else { value };
+            (name.as_str(), shown)
+        });
+        formatter
+            .debug_struct("Cluster")
+            .field("bootstrap", &self.bootstrap)
+            .field("client_id", &self.client_id)
+            .field("timeout", &self.timeout)
+            .field("security", &self.secured)
+            .field("properties", &properties.collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+/// Whether the value of a librdkafka property must not be printed.
+fn is_secret(name: &str) -> bool {
+    let parts = ["password", "secret", "pem", "token", "oauthbearer", "jaas"];
+    parts.iter().any(|part| name.contains(part))
 }
 
 impl Cluster {
@@ -33,6 +59,7 @@ impl Cluster {
             bootstrap,
             client_id: "thalweg".to_owned(),
             timeout: DEFAULT_TIMEOUT,
+            secured: Secured::default(),
             properties: Vec::new(),
         }
     }
@@ -46,6 +73,12 @@ impl Cluster {
     /// The name under which the broker sees this client.
     pub fn with_client_id(mut self, client_id: &str) -> Cluster {
         self.client_id = client_id.to_owned();
+        self
+    }
+
+    /// How the cluster is reached: TLS, credentials. It holds for every connection, also those of librdkafka.
+    pub fn with_security(mut self, security: Security) -> Cluster {
+        self.secured = Secured::new(security);
         self
     }
 
@@ -65,6 +98,14 @@ impl Cluster {
 
     pub fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    pub fn security(&self) -> &Security {
+        self.secured.security()
+    }
+
+    pub(crate) fn secured(&self) -> &Secured {
+        &self.secured
     }
 
     pub(crate) fn properties(&self) -> &[(String, String)] {

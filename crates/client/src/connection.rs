@@ -1,23 +1,27 @@
-//! One connection to one broker: versions are negotiated once, then any request of `wire` at the highest version both know.
+//! One connection to one broker: TLS and who we are first, then any request of `wire` at the highest version both know.
 //!
-//! One request at a time. Frames, waits and answers are bounded; a connection that failed once stays failed.
+//! One request at a time. Frames, waits and answers are bounded; a connection that failed once stays failed. Where the broker
+//! wants to know again who we are (KIP-368), that happens before the next request, on the same connection.
 
 use std::collections::HashMap;
 use std::io;
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
-use std::task::{Context, Waker};
+use std::task::{self, Waker};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use wire::api_versions;
 use wire::{ApiKey, ErrorCode, Reader, RequestHeader};
 
 use crate::cluster::Cluster;
 use crate::error::ClientError;
+use crate::sasl;
+use crate::security::Secured;
+use crate::tls;
 
 /// The largest answer that is read: Metadata of 100,000 partitions stays far below.
 const MAX_FRAME_BYTES: usize = 64 * 1024 * 1024;
@@ -25,9 +29,20 @@ const MAX_FRAME_BYTES: usize = 64 * 1024 * 1024;
 /// The version of the first ApiVersions request; every broker since Kafka 2.4 reads it, others answer in v0.
 const FIRST_VERSION: i16 = 3;
 
-/// A connection after its ApiVersions exchange.
+/// How much of a session's lifetime is used; the broker closes the connection at the whole, and its clock starts earlier.
+const USED_LIFETIME: f64 = 0.85;
+
+/// Bytes to a broker and back, with TLS around them or without.
+trait Transport: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Transport for T {}
+
+/// A connection after its ApiVersions exchange and, where the cluster's security says so, after authentication.
 pub struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Transport>,
+    secured: Secured,
+    /// When to authenticate again.
+    session_ends: Option<Instant>,
     address: String,
     client_id: String,
     limit: Duration,
@@ -45,38 +60,29 @@ pub struct Reply<Q> {
 }
 
 impl Connection {
-    /// Connects to one broker of `cluster` at `host:port` and asks which versions it speaks; the cluster's time limit bounds each exchange.
+    /// Connects to one broker of `cluster` at `host:port`, authenticates and asks which versions it speaks.
+    ///
+    /// The cluster's time limit bounds each exchange.
     ///
     /// # Errors
-    /// `Unreachable` when nothing listens there or does not answer in time, `Protocol` when it is no Kafka broker.
+    /// `Unreachable` when nothing listens there, does not answer in time or has the wrong certificate, `Protocol` when it is
+    /// no Kafka broker, `Refused` when it does not accept the credentials, `Client` when the security settings cannot be used.
     pub async fn open(address: &str, cluster: &Cluster) -> Result<Connection, ClientError> {
-        let limit = cluster.timeout();
-        let unreachable = |reason: String| ClientError::Unreachable {
-            address: address.to_owned(),
-            reason,
-        };
-        if !address.contains(':') {
-            return Err(unreachable(
-                "no port in the address; write host:port".into(),
-            ));
-        }
-        let stream = timeout(limit, TcpStream::connect(address))
-            .await
-            .map_err(|_| unreachable(format!("no answer within {:.1} s", limit.as_secs_f64())))?
-            .map_err(|error| unreachable(io_reason(&error)))?;
-        stream
-            .set_nodelay(true)
-            .map_err(|error| unreachable(io_reason(&error)))?;
+        let secured = cluster.secured().clone();
+        secured.security().check()?;
         let mut connection = Connection {
-            stream,
+            stream: connect(address, &secured, cluster.timeout()).await?,
+            secured,
+            session_ends: None,
             address: address.to_owned(),
             client_id: cluster.client_id().to_owned(),
-            limit,
+            limit: cluster.timeout(),
             correlation_id: 0,
             offered: HashMap::new(),
             failed: false,
         };
         connection.negotiate().await?;
+        connection.authenticate().await?;
         Ok(connection)
     }
 
@@ -89,7 +95,7 @@ impl Connection {
         // Between requests nothing comes but the end, so whatever can be read now ends the connection.
         let mut byte = [0];
         let mut buffer = ReadBuf::new(&mut byte);
-        let mut context = Context::from_waker(Waker::noop());
+        let mut context = task::Context::from_waker(Waker::noop());
         !self.failed
             && Pin::new(&mut self.stream)
                 .poll_read(&mut context, &mut buffer)
@@ -114,6 +120,25 @@ impl Connection {
     /// # Errors
     /// `NotOffered` when no version is common, `TimedOut` and `Unreachable` when no answer came.
     pub async fn call_up_to<'q, Q: wire::Request<'q>>(
+        &mut self,
+        request: &Q,
+        highest: i16,
+    ) -> Result<Reply<Q>, ClientError> {
+        if self.session_ends.is_some_and(|end| Instant::now() >= end) {
+            self.authenticate().await?;
+        }
+        self.request_up_to(request, highest).await
+    }
+
+    /// Like [`Connection::call`], for the requests that authentication itself is made of.
+    pub(crate) async fn request<'q, Q: wire::Request<'q>>(
+        &mut self,
+        request: &Q,
+    ) -> Result<Reply<Q>, ClientError> {
+        self.request_up_to(request, i16::MAX).await
+    }
+
+    async fn request_up_to<'q, Q: wire::Request<'q>>(
         &mut self,
         request: &Q,
         highest: i16,
@@ -159,6 +184,18 @@ impl Connection {
         Ok(())
     }
 
+    async fn authenticate(&mut self) -> Result<(), ClientError> {
+        let secured = self.secured.clone();
+        let Some(sasl) = &secured.security().sasl else {
+            return Ok(());
+        };
+        let outcome = sasl::authenticate(self, sasl).await;
+        self.failed |= outcome.is_err();
+        let lifetime = outcome?;
+        self.session_ends = lifetime.map(|whole| Instant::now() + whole.mul_f64(USED_LIFETIME));
+        Ok(())
+    }
+
     /// One request and its answer within the limit.
     async fn exchange<'q, Q: wire::Request<'q>>(
         &mut self,
@@ -193,7 +230,7 @@ impl Connection {
                     reason: error.to_string(),
                 });
             }
-            Ok(Err(error)) => return Err(self.unreachable(&io_reason(&error))),
+            Ok(Err(error)) => return Err(self.unreachable(&self.reason(&error))),
             Ok(Ok(body)) => body,
         };
         let body = self.take_header::<Q>(body, version)?;
@@ -234,6 +271,20 @@ impl Connection {
         Ok(body)
     }
 
+    /// An I/O error in words; brokers close a connection without one when it begins with something else than they want.
+    fn reason(&self, error: &io::Error) -> String {
+        if let Some(reason) = tls::session_reason(error) {
+            return reason;
+        }
+        let protocol = self.secured.security().protocol;
+        let hint = match self.correlation_id {
+            1 if was_closed(error) && !protocol.encrypts() => "; the port may want TLS",
+            2 if was_closed(error) && !protocol.authenticates() => "; the listener may want SASL",
+            _ => "",
+        };
+        format!("{}{hint}", io_reason(error))
+    }
+
     fn unreachable(&self, reason: &str) -> ClientError {
         ClientError::Unreachable {
             address: self.address.clone(),
@@ -242,8 +293,41 @@ impl Connection {
     }
 }
 
-async fn round_trip(stream: &mut TcpStream, frame: &[u8]) -> io::Result<Vec<u8>> {
+/// A TCP connection, within TLS when the protocol encrypts.
+async fn connect(
+    address: &str,
+    secured: &Secured,
+    limit: Duration,
+) -> Result<Box<dyn Transport>, ClientError> {
+    let unreachable = |reason: String| ClientError::Unreachable {
+        address: address.to_owned(),
+        reason,
+    };
+    let late = |_| unreachable(format!("no answer within {:.1} s", limit.as_secs_f64()));
+    let Some((host, _)) = address.rsplit_once(':') else {
+        let reason = "no port in the address; write host:port";
+        return Err(unreachable(reason.to_owned()));
+    };
+    let connector = secured.connector().await?;
+    let stream = timeout(limit, TcpStream::connect(address))
+        .await
+        .map_err(late)?
+        .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
+        .map_err(|error| unreachable(io_reason(&error)))?;
+    let Some(connector) = connector else {
+        return Ok(Box::new(stream));
+    };
+    let check_hostname = secured.security().tls.check_hostname;
+    let host = host.trim_matches(['[', ']']);
+    let session = tls::handshake(&connector, check_hostname, host, stream);
+    let session = timeout(limit, session).await.map_err(late)?;
+    Ok(Box::new(session.map_err(unreachable)?))
+}
+
+async fn round_trip(stream: &mut Box<dyn Transport>, frame: &[u8]) -> io::Result<Vec<u8>> {
     stream.write_all(frame).await?;
+    // TLS may keep what is written until it is told that this is all.
+    stream.flush().await?;
     let mut prefix = [0; 4];
     stream.read_exact(&mut prefix).await?;
     let size = usize::try_from(u32::from_be_bytes(prefix)).unwrap_or(usize::MAX);
@@ -278,11 +362,19 @@ fn other_protocol(prefix: [u8; 4]) -> String {
 fn io_reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
-            "the connection was closed before an answer came".to_owned()
-        }
+        _ if was_closed(error) => "the connection was closed before an answer came".to_owned(),
         _ => error.to_string(),
     }
+}
+
+fn was_closed(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    )
 }
 
 impl<'q, Q: wire::Request<'q>> Reply<Q> {

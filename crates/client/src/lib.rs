@@ -2,7 +2,7 @@
 //!
 //! [`Cluster`] says where the cluster is; from it come a [`Producer`] and a [`Consumer`] (librdkafka) and an [`Admin`]
 //! (a few connections of our own over `wire`). Nothing of librdkafka is in a public signature, so that another client can
-//! take its place. This crate knows no broker: it runs unchanged against Apache Kafka.
+//! take its place. [`Security`] says how either reaches it. This crate knows no broker: it runs unchanged against Apache Kafka.
 
 mod admin;
 mod async_producer;
@@ -13,8 +13,11 @@ mod error;
 mod librdkafka;
 mod pool;
 mod producer;
+mod sasl;
 #[cfg(test)]
 mod scripted_broker;
+mod security;
+mod tls;
 mod transactions;
 
 pub use admin::{Admin, configs, groups, log_dirs, offsets, topics};
@@ -25,3 +28,4 @@ pub use consumer::{Consumer, Event, IncomingRecord, Position};
 pub use error::{ClientError, ErrorKind};
 pub use pool::{AdminPool, PooledAdmin};
 pub use producer::{Delivery, OutgoingRecord, Producer};
+pub use security::{Sasl, Secret, Security, SecurityProtocol, Store, Tls, TokenSource};
