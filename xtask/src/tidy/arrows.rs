@@ -16,7 +16,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("broker-state", &["wire"]),
     ("broker", &["thalweg-log", "broker-state", "wire"]),
     ("client", &["wire"]),
-    ("thalweg", &["broker", "client", "wire"]),
+    ("operate", &["client"]),
+    ("thalweg", &["broker", "client", "operate", "wire"]),
     ("sim", &["broker", "broker-state", "thalweg-log", "wire"]),
     ("xtask", &[]),
 ];
