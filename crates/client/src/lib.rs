@@ -14,6 +14,7 @@ mod librdkafka;
 mod partitioner;
 mod pool;
 mod producer;
+mod reader;
 mod sasl;
 #[cfg(test)]
 mod scripted_broker;
@@ -30,4 +31,5 @@ pub use error::{ClientError, ErrorKind};
 pub use partitioner::{NullKeys, Partitioner};
 pub use pool::{AdminPool, PooledAdmin};
 pub use producer::{Delivery, OutgoingRecord, Producer};
+pub use reader::{FetchLimits, FetchedPartition, Isolation, Reader, Record};
 pub use security::{Sasl, Secret, Security, SecurityProtocol, Store, Tls, TokenSource};
