@@ -16,8 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("broker-state", &["wire"]),
     ("broker", &["thalweg-log", "broker-state", "wire"]),
     ("client", &["wire"]),
-    ("operate", &["client"]),
-    ("thalweg", &["broker", "client", "operate", "wire"]),
+    ("thalweg", &["broker", "client", "wire"]),
     ("sim", &["broker", "broker-state", "thalweg-log", "wire"]),
     ("xtask", &[]),
 ];
