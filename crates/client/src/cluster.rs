@@ -9,6 +9,7 @@ use crate::consumer::Consumer;
 use crate::error::ClientError;
 use crate::pool::AdminPool;
 use crate::producer::{Delivery, Producer};
+use crate::reader::Reader;
 use crate::security::{Secured, Security};
 
 /// The longest wait for one request unless [`Cluster::with_timeout`] says otherwise.
@@ -146,6 +147,11 @@ impl Cluster {
         properties: &[(&str, &str)],
     ) -> Result<AsyncProducer, ClientError> {
         AsyncProducer::open(self, properties)
+    }
+
+    /// Reads by position, outside any group; connects when it is first asked.
+    pub fn reader(&self) -> Reader {
+        Reader::new(self)
     }
 
     /// A consumer, idle until it subscribes or is given partitions.

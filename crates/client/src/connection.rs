@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::task::{self, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -55,7 +56,7 @@ pub struct Connection {
 pub struct Reply<Q> {
     address: String,
     version: i16,
-    body: Vec<u8>,
+    body: Bytes,
     request: PhantomData<fn() -> Q>,
 }
 
@@ -88,6 +89,11 @@ impl Connection {
 
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Bounds each exchange from now on: a request that waits at the broker takes longer than the cluster's time limit.
+    pub(crate) fn set_limit(&mut self, limit: Duration) {
+        self.limit = limit;
     }
 
     /// Whether another request can be tried: nothing failed, and the broker has not closed the connection meanwhile.
@@ -246,9 +252,9 @@ impl Connection {
     /// Checks the correlation id and takes the response header off.
     fn take_header<'q, Q: wire::Request<'q>>(
         &self,
-        mut body: Vec<u8>,
+        body: Vec<u8>,
         version: i16,
-    ) -> Result<Vec<u8>, ClientError> {
+    ) -> Result<Bytes, ClientError> {
         let protocol = |reason: String| ClientError::Protocol {
             address: self.address.clone(),
             reason,
@@ -267,8 +273,7 @@ impl Connection {
                 .map_err(|error| protocol(error.to_string()))?;
         }
         let header_length = body.len() - reader.remaining();
-        body.drain(..header_length);
-        Ok(body)
+        Ok(Bytes::from(body).slice(header_length..))
     }
 
     /// An I/O error in words; brokers close a connection without one when it begins with something else than they want.
@@ -388,7 +393,7 @@ impl<'q, Q: wire::Request<'q>> Reply<Q> {
     /// # Errors
     /// `Protocol` when the bytes are no such message.
     pub fn read(&self) -> Result<Q::Response<'_>, ClientError> {
-        let mut reader = Reader::new(&self.body);
+        let mut reader = Reader::shared(&self.body);
         wire::Response::decode(&mut reader, self.version).map_err(|error| ClientError::Protocol {
             address: self.address.clone(),
             reason: format!("{} v{}: {error}", Q::KEY.name(), self.version),

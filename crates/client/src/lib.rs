@@ -13,6 +13,7 @@ mod error;
 mod librdkafka;
 mod pool;
 mod producer;
+mod reader;
 mod sasl;
 #[cfg(test)]
 mod scripted_broker;
@@ -28,4 +29,5 @@ pub use consumer::{Consumer, Event, IncomingRecord, Position};
 pub use error::{ClientError, ErrorKind};
 pub use pool::{AdminPool, PooledAdmin};
 pub use producer::{Delivery, OutgoingRecord, Producer};
+pub use reader::{FetchLimits, FetchedPartition, Isolation, Reader, Record};
 pub use security::{Sasl, Secret, Security, SecurityProtocol, Store, Tls, TokenSource};

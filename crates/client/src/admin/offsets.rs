@@ -21,6 +21,17 @@ pub enum OffsetQuery {
     AtTime(i64),
 }
 
+impl OffsetQuery {
+    /// The query as ListOffsets asks it.
+    pub(crate) fn timestamp(self) -> i64 {
+        match self {
+            OffsetQuery::Earliest => -2,
+            OffsetQuery::Latest => -1,
+            OffsetQuery::AtTime(ms) => ms.max(0),
+        }
+    }
+}
+
 /// Offsets by topic and partition; a partition without an answer to the query is absent.
 pub type Offsets = HashMap<(String, i32), i64>;
 
@@ -123,11 +134,7 @@ fn question(index: i32, query: OffsetQuery) -> list_offsets::Partition {
     list_offsets::Partition {
         partition_index: index,
         current_leader_epoch: -1,
-        timestamp: match query {
-            OffsetQuery::Earliest => -2,
-            OffsetQuery::Latest => -1,
-            OffsetQuery::AtTime(ms) => ms.max(0),
-        },
+        timestamp: query.timestamp(),
     }
 }
 

@@ -75,7 +75,7 @@ pub struct Partition {
 }
 
 impl Topic {
-    fn of(topic: &metadata::Topic<'_>) -> Topic {
+    pub(crate) fn of(topic: &metadata::Topic<'_>) -> Topic {
         let mut partitions: Vec<Partition> = topic
             .partitions
             .iter()

@@ -1,55 +1,21 @@
 //! `client::AsyncProducer` against a broker of our own: order, refusals, a broker that goes and comes back; and how fast it is.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use client::offsets::OffsetQuery;
-use client::topics::NewTopic;
-use client::{Acknowledged, AsyncProducer, Cluster, ErrorKind, Outcome, OutgoingRecord};
-use thalweg::{Embedded, Settings, embedded};
+use client::{Acknowledged, AsyncProducer, Cluster, ErrorKind, OutgoingRecord};
+use thalweg::{Settings, embedded};
 
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn cluster(broker: &Embedded) -> Cluster {
-    Cluster::new(&broker.bootstrap()).with_timeout(PATIENCE)
-}
-
-async fn create(cluster: &Cluster, topic: &str, partitions: i32) {
-    let new = NewTopic {
-        name: topic,
-        partitions: Some(partitions),
-        ..NewTopic::default()
-    };
-    let mut admin = cluster.admin().await.expect("the broker answers");
-    let created = admin.create_topic(&new, false).await;
-    created.expect("a new topic");
-}
+use crate::{PATIENCE, create, delete, offsets, record, start};
 
 async fn end_of(cluster: &Cluster, topic: &str) -> i64 {
-    let mut admin = cluster.admin().await.expect("the broker answers");
-    let topic = admin.topic(topic).await.expect("it exists");
-    let ends = admin.list_offsets(&[topic], OffsetQuery::Latest).await;
+    let ends = cluster.reader().offsets(topic, OffsetQuery::Latest).await;
     ends.expect("offsets").values().sum()
-}
-
-fn record<'a>(topic: &'a str, value: &'a [u8]) -> OutgoingRecord<'a> {
-    OutgoingRecord {
-        topic,
-        value: Some(value),
-        ..OutgoingRecord::default()
-    }
-}
-
-fn offsets(outcomes: Vec<Outcome>) -> Vec<i64> {
-    let stored = outcomes
-        .into_iter()
-        .map(|outcome| outcome.expect("acknowledged"));
-    stored.map(|stored| stored.offset).collect()
 }
 
 #[tokio::test]
 async fn records_are_stored_in_the_order_in_which_they_were_handed_over() {
-    let broker = embedded(Settings::in_memory()).expect("a broker");
-    let cluster = cluster(&broker);
+    let (_broker, cluster) = start();
     create(&cluster, "t", 1).await;
     let producer = cluster.async_producer(&[]).expect("valid properties");
     let first = producer
@@ -73,8 +39,7 @@ async fn records_are_stored_in_the_order_in_which_they_were_handed_over() {
 
 #[tokio::test]
 async fn a_key_chooses_the_partition_as_kafka_does() {
-    let broker = embedded(Settings::in_memory()).expect("a broker");
-    let cluster = cluster(&broker);
+    let (_broker, cluster) = start();
     create(&cluster, "t", 7).await;
     let producer = cluster.async_producer(&[]).expect("valid properties");
     for key in ["a", "order-1", "customer-42", ""] {
@@ -94,8 +59,7 @@ async fn a_key_chooses_the_partition_as_kafka_does() {
 
 #[tokio::test]
 async fn a_refused_record_does_not_take_its_neighbours_with_it() {
-    let broker = embedded(Settings::in_memory()).expect("a broker");
-    let cluster = cluster(&broker);
+    let (_broker, cluster) = start();
     create(&cluster, "t", 1).await;
     let producer = cluster.async_producer(&[]).expect("valid properties");
     let large = vec![0; 2_000_000];
@@ -135,8 +99,7 @@ async fn a_refused_record_does_not_take_its_neighbours_with_it() {
 
 #[tokio::test]
 async fn it_goes_on_when_its_topic_is_deleted_and_made_again() {
-    let broker = embedded(Settings::in_memory()).expect("a broker");
-    let cluster = cluster(&broker);
+    let (_broker, cluster) = start();
     let producer = cluster.async_producer(&[]).expect("valid properties");
     for _ in 0..3 {
         create(&cluster, "t", 1).await;
@@ -145,8 +108,7 @@ async fn it_goes_on_when_its_topic_is_deleted_and_made_again() {
             let expected: Vec<i64> = (10 * round..10 * round + 10).collect();
             assert_eq!(offsets(outcomes), expected);
         }
-        let mut admin = cluster.admin().await.expect("the broker answers");
-        admin.delete_topic("t").await.expect("it exists");
+        delete(&cluster, "t").await;
     }
 }
 
@@ -159,7 +121,7 @@ async fn what_was_handed_over_while_the_broker_was_away_is_stored_once_it_is_bac
     };
     let broker = start(0);
     let port = broker.kafka_address().port();
-    let cluster = cluster(&broker);
+    let cluster = Cluster::new(&broker.bootstrap()).with_timeout(PATIENCE);
     create(&cluster, "t", 1).await;
     let producer = cluster.async_producer(&[]).expect("valid properties");
     let before = producer.send_many(&[record("t", b"x"); 10]).await;
@@ -174,8 +136,7 @@ async fn what_was_handed_over_while_the_broker_was_away_is_stored_once_it_is_bac
 
 #[tokio::test]
 async fn nobody_needs_to_wait_for_what_was_handed_over() {
-    let broker = embedded(Settings::in_memory()).expect("a broker");
-    let cluster = cluster(&broker);
+    let (_broker, cluster) = start();
     create(&cluster, "t", 1).await;
     let producer = cluster.async_producer(&[]).expect("valid properties");
     drop(producer.send_many(&[record("t", b"x"); 10]));
@@ -194,12 +155,11 @@ async fn dropping_the_producer_gives_up_what_is_not_acknowledged() {
     assert_ne!(error.kind(), ErrorKind::TimedOut, "{error}");
 }
 
-/// `cargo test --release -p thalweg --test client_async_producer -- --ignored --nocapture`
+/// `cargo test --release -p thalweg --test client -- --ignored --nocapture`
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]
 async fn how_fast_it_is() {
-    let broker = embedded(Settings::in_memory()).expect("a broker");
-    let cluster = cluster(&broker);
+    let (_broker, cluster) = start();
     create(&cluster, "t", 4).await;
     let producer = cluster.async_producer(&[]).expect("valid properties");
     let batches = measure(&producer, 8, 200, |producer| async move {
