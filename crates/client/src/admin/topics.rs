@@ -204,38 +204,41 @@ impl Admin {
         new: &NewTopic<'_>,
         validate_only: bool,
     ) -> Result<CreatedTopic, ClientError> {
-        let configs = new
-            .configs
-            .iter()
-            .map(|(name, value)| create_topics::CreatableTopicConfig {
-                name,
-                value: Some(value),
-            });
+        let mut results = self
+            .create_topics(std::slice::from_ref(new), validate_only)
+            .await?;
+        results.remove(0)
+    }
+
+    /// Creates topics with one request, or only checks whether they could be; an answer for each, in the order of `new`.
+    pub async fn create_topics(
+        &mut self,
+        new: &[NewTopic<'_>],
+        validate_only: bool,
+    ) -> Result<Vec<Result<CreatedTopic, ClientError>>, ClientError> {
         let request = create_topics::Request {
-            topics: vec![create_topics::CreatableTopic {
-                name: new.name,
-                num_partitions: new.partitions.unwrap_or(-1),
-                replication_factor: new.replication_factor.unwrap_or(-1),
-                assignments: Vec::new(),
-                configs: configs.collect(),
-            }],
+            topics: new.iter().map(creatable).collect(),
             timeout_ms: self.timeout_ms(),
             validate_only,
         };
         let reply = self.any().call(&request).await?;
         let answer = reply.read()?;
-        let Some(result) = answer.topics.first() else {
-            return Ok(CreatedTopic {
-                partitions: -1,
-                replication_factor: -1,
-            });
+        let result_of = |new: &NewTopic<'_>| {
+            let result = answer.topics.iter().find(|topic| topic.name == new.name);
+            let Some(result) = result else {
+                return Ok(CreatedTopic {
+                    partitions: -1,
+                    replication_factor: -1,
+                });
+            };
+            let what = || format!("creating topic {}", new.name);
+            check(result.error_code, result.error_message.as_deref(), what)?;
+            Ok(CreatedTopic {
+                partitions: result.num_partitions,
+                replication_factor: result.replication_factor,
+            })
         };
-        let what = || format!("creating topic {}", new.name);
-        check(result.error_code, result.error_message.as_deref(), what)?;
-        Ok(CreatedTopic {
-            partitions: result.num_partitions,
-            replication_factor: result.replication_factor,
-        })
+        Ok(new.iter().map(result_of).collect())
     }
 
     /// Gives a topic more partitions, `count` in total.
@@ -278,6 +281,23 @@ impl Admin {
             check(result.error_code, result.error_message.as_deref(), what)?;
         }
         Ok(())
+    }
+}
+
+fn creatable<'a>(new: &NewTopic<'a>) -> create_topics::CreatableTopic<'a> {
+    let configs = new
+        .configs
+        .iter()
+        .map(|(name, value)| create_topics::CreatableTopicConfig {
+            name,
+            value: Some(value),
+        });
+    create_topics::CreatableTopic {
+        name: new.name,
+        num_partitions: new.partitions.unwrap_or(-1),
+        replication_factor: new.replication_factor.unwrap_or(-1),
+        assignments: Vec::new(),
+        configs: configs.collect(),
     }
 }
 
