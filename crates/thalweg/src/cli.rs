@@ -80,13 +80,14 @@ enum Command {
 /// What every command gets.
 pub struct Context {
     pub settings: Settings,
+    cluster: Cluster,
     pub output: Output,
 }
 
 impl Context {
-    /// The cluster that `--kafka` names.
+    /// The cluster that `--kafka` or the table `[kafka]` names.
     pub fn cluster(&self) -> Cluster {
-        Cluster::new(self.settings.text("kafka")).with_timeout(self.settings.duration("timeout"))
+        self.cluster.clone()
     }
 }
 
@@ -145,15 +146,17 @@ fn run(cli: Cli) -> Result<(), CommandError> {
             .parse()
             .map_err(CommandError::Usage)?;
         start_logging(&settings)?;
+        let cluster = settings.cluster().map_err(CommandError::Usage)?;
         Ok::<Context, CommandError>(Context {
             settings,
+            cluster,
             output: Output { format },
         })
     };
     let client = |flags: &ClientFlags| context(&flags.0);
     match command {
-        Command::Dev(args) => commands::dev::run(&context(&args.server.0)?, &args, true),
-        Command::Start(args) => commands::dev::run(&context(&args.server.0)?, &args, false),
+        Command::Dev(args) => commands::dev::run(&context(&args.given())?, &args, true),
+        Command::Start(args) => commands::dev::run(&context(&args.given())?, &args, false),
         Command::Demo(args) => {
             client_runtime()?.block_on(commands::demo::run(&client(&args.client)?, &args))
         }

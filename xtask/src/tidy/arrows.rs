@@ -16,7 +16,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("broker-state", &["wire"]),
     ("broker", &["thalweg-log", "broker-state", "wire"]),
     ("client", &["wire"]),
-    ("thalweg", &["broker", "client", "wire"]),
+    ("operate", &["client"]),
+    ("lab", &["client", "operate", "wire"]),
+    ("gateway", &["client", "lab", "operate", "wire"]),
+    (
+        "thalweg",
+        &["broker", "client", "gateway", "lab", "operate", "wire"],
+    ),
     ("sim", &["broker", "broker-state", "thalweg-log", "wire"]),
     ("xtask", &[]),
 ];

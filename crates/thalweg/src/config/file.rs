@@ -1,4 +1,5 @@
-//! Reading `thalweg.toml`: settings by name, the table `[broker]` with Kafka's own keys; anything else is an error with its line.
+//! Reading `thalweg.toml`: settings by name, the tables `[broker]` and `[kafka]` with Kafka's own keys, the documents' `[QueueMode]`;
+//! anything else is an error with its line. The same from a JSON file is in `json.rs`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,13 +8,21 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::json;
+use super::kafka::{self, KAFKA_TABLE};
 use super::keys::{KEYS, key};
 use super::suggest::nearest;
 
 /// The name of the table that holds Kafka's broker settings.
 pub const BROKER_TABLE: &str = "broker";
 
-/// A value and the line where it stands.
+/// The documents' section with the three flags of a mode.
+pub const QUEUE_MODE: &str = "QueueMode";
+
+/// The flags of `QueueMode`, to the letter.
+pub const QUEUE_MODE_FLAGS: [&str; 3] = ["UseInMemory", "UseKafka", "EnableHybridMode"];
+
+/// A value and the line where it stands; 0 when that is not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub value: String,
@@ -26,6 +35,10 @@ pub struct ConfigFile {
     pub path: PathBuf,
     pub settings: BTreeMap<String, Entry>,
     pub broker: BTreeMap<String, Entry>,
+    /// Properties of the external cluster, by Kafka's names.
+    pub kafka: BTreeMap<String, Entry>,
+    /// The flags of `QueueMode` that were given.
+    pub queue_mode: BTreeMap<String, Entry>,
 }
 
 /// Why a configuration file is refused.
@@ -47,7 +60,10 @@ impl ConfigFile {
             path: path.to_owned(),
             reason: error.to_string(),
         })?;
-        ConfigFile::parse(path, &text)
+        match path.extension().is_some_and(|ending| ending == "json") {
+            true => json::parse(path, &text),
+            false => ConfigFile::parse(path, &text),
+        }
     }
 
     pub fn parse(path: &Path, text: &str) -> Result<ConfigFile, FileError> {
@@ -68,8 +84,21 @@ impl ConfigFile {
         for (name, value) in document.get_ref() {
             let at = name.span().start;
             let name = name.get_ref().as_ref();
-            if name == BROKER_TABLE {
-                file.broker = broker_table(value).map_err(|(at, reason)| error(at, reason))?;
+            let is_table = value.get_ref().as_table().is_some();
+            let table = match name {
+                BROKER_TABLE => Some(&mut file.broker),
+                // `kafka = "host:port"` is a setting, `[kafka]` a table.
+                KAFKA_TABLE if is_table => Some(&mut file.kafka),
+                QUEUE_MODE => Some(&mut file.queue_mode),
+                _ => None,
+            };
+            if let Some(table) = table {
+                *table = entries_of(name, value).map_err(|(at, reason)| error(at, reason))?;
+                for (known, entry) in table.iter_mut() {
+                    check_entry(name, known, &entry.value)
+                        .map_err(|reason| error(entry.line, reason))?;
+                    entry.line = line_of(entry.line);
+                }
                 continue;
             }
             let key = key(name).ok_or_else(|| error(at, unknown_key(name)))?;
@@ -79,15 +108,31 @@ impl ConfigFile {
             let line = line_of(at);
             file.settings.insert(name.to_owned(), Entry { value, line });
         }
-        for entry in file.broker.values_mut() {
-            entry.line = line_of(entry.line);
-        }
         Ok(file)
     }
 }
 
-fn unknown_key(name: &str) -> String {
-    let known = KEYS.iter().map(|key| key.name).chain([BROKER_TABLE]);
+/// Whether the table `table` may have this entry; what `[broker]` may have the broker knows.
+pub(super) fn check_entry(table: &str, name: &str, value: &str) -> Result<(), String> {
+    match table {
+        KAFKA_TABLE => kafka::check_name(name),
+        QUEUE_MODE if !QUEUE_MODE_FLAGS.contains(&name) => Err(format!(
+            "unknown key `{name}` in [{QUEUE_MODE}]; the keys are {}",
+            QUEUE_MODE_FLAGS.join(", ")
+        )),
+        QUEUE_MODE if value.parse::<bool>().is_err() => {
+            Err(format!("{name}: `{value}` is neither true nor false"))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn unknown_key(name: &str) -> String {
+    let tables = [BROKER_TABLE, KAFKA_TABLE, QUEUE_MODE];
+    let known = KEYS
+        .iter()
+        .map(|key| key.name)
+        .chain(tables.into_iter().filter(|table| key(table).is_none()));
     match nearest(name, known.clone()) {
         Some(meant) => format!("unknown key `{name}`; did you mean `{meant}`?"),
         None if name.contains('.') => {
@@ -102,15 +147,15 @@ fn unknown_key(name: &str) -> String {
     }
 }
 
-/// The entries of `[broker]`, with byte positions where lines will be. Dotted keys (`num.partitions = 3`) are tables to TOML;
-/// they are put together again.
-fn broker_table(value: &Spanned<DeValue<'_>>) -> Result<BTreeMap<String, Entry>, (usize, String)> {
+/// The entries of a table, with byte positions where lines will be. Dotted keys (`num.partitions = 3`) are tables to TOML; they are
+/// put together again.
+fn entries_of(
+    name: &str,
+    value: &Spanned<DeValue<'_>>,
+) -> Result<BTreeMap<String, Entry>, (usize, String)> {
     let mut entries = BTreeMap::new();
     let Some(table) = value.get_ref().as_table() else {
-        return Err((
-            value.span().start,
-            format!("`{BROKER_TABLE}` must be a table"),
-        ));
+        return Err((value.span().start, format!("`{name}` must be a table")));
     };
     collect("", table, &mut entries)?;
     Ok(entries)
@@ -185,6 +230,23 @@ mod tests {
         );
         let error = parse("colour = 1\n").unwrap_err();
         assert!(error.contains("the keys are kafka, timeout"), "{error}");
+    }
+
+    #[test]
+    fn the_cluster_and_the_mode_have_tables_of_their_own() {
+        //
+        let file = parse(
+            "[kafka]\nbootstrap.servers = \"b:1\"\n[QueueMode]\nUseKafka = true\nUseInMemory = false\n",
+        )
+        .expect("valid");
+        assert_eq!(file.kafka["bootstrap.servers"].value, "b:1");
+        assert_eq!(file.queue_mode["UseKafka"].line, 4);
+        let short = parse("kafka = \"b:1\"").expect("valid");
+        assert_eq!(short.settings["kafka"].value, "b:1");
+        let error = parse("[kafka]\nsasl.usrname = \"x\"").unwrap_err();
+        assert!(error.starts_with("thalweg.toml:2: unknown key"), "{error}");
+        let error = parse("[QueueMode]\nUseKafka = \"maybe\"").unwrap_err();
+        assert!(error.contains("neither true nor false"), "{error}");
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub enum Scope {
 pub enum Kind {
     Text,
     Port,
+    /// A port, or `none`.
+    PortOrNone,
+    Mode,
     Address,
     Path,
     Switch,
@@ -115,7 +118,34 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Port,
         placeholder: "PORT",
         default: "8080",
-        doc: "The port for HTTP: landing page, health, metrics; 0 takes any free one",
+        doc: "The port for HTTP: overview page, REST, health, metrics; 0 takes any free one",
+    },
+    Key {
+        name: "rest_port",
+        short: None,
+        scope: Scope::Server,
+        kind: Kind::PortOrNone,
+        placeholder: "PORT",
+        default: "5297",
+        doc: "A second port for the same HTTP, where clients of the legacy REST API expect it; 0 takes any free one, none opens none, as does an http_port of 0",
+    },
+    Key {
+        name: "mode",
+        short: None,
+        scope: Scope::Server,
+        kind: Kind::Mode,
+        placeholder: "MODE",
+        default: "",
+        doc: "Where records go: in-memory (the embedded broker), kafka (the cluster of --kafka or [kafka]) or hybrid (both); unset, kafka when a cluster is named and in-memory otherwise",
+    },
+    Key {
+        name: "provision",
+        short: None,
+        scope: Scope::Server,
+        kind: Kind::Text,
+        placeholder: "PROFILE|FILE",
+        default: "",
+        doc: "Topics to create at start when they are missing: the profile lab, hybrid or enterprise, or a manifest file",
     },
     Key {
         name: "advertised",
@@ -160,16 +190,23 @@ impl Key {
         match self.kind {
             Kind::Text | Kind::Path if value.is_empty() => Err("must not be empty".to_owned()),
             Kind::Text | Kind::Path => Ok(()),
-            Kind::Port if value.starts_with("tcp://") => Err(format!(
+            Kind::PortOrNone if value == "none" => Ok(()),
+            Kind::Port | Kind::PortOrNone if value.starts_with("tcp://") => Err(format!(
                 "`{value}` is no port; Kubernetes sets such a variable for a service of that name: use enableServiceLinks: false"
             )),
-            Kind::Port => value
+            Kind::Port | Kind::PortOrNone => value
                 .parse::<u16>()
                 .map(drop)
                 .map_err(|_| format!("`{value}` is no port; a port is a number from 0 to 65535")),
             Kind::Address => value.parse::<IpAddr>().map(drop).map_err(|_| {
                 format!("`{value}` is no IP address; write for example 127.0.0.1 or ::1")
             }),
+            Kind::Mode => match value {
+                "in-memory" | "kafka" | "hybrid" => Ok(()),
+                _ => Err(format!(
+                    "`{value}` is no mode; use in-memory, kafka or hybrid"
+                )),
+            },
             Kind::Switch => value
                 .parse::<bool>()
                 .map(drop)

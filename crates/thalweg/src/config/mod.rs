@@ -2,7 +2,10 @@
 
 pub mod file;
 pub mod flags;
+mod json;
+pub mod kafka;
 pub mod keys;
+pub mod platform;
 pub mod suggest;
 
 use std::collections::BTreeMap;
@@ -12,8 +15,9 @@ use std::time::Duration;
 
 use crate::exit::CommandError;
 use crate::records::time::parse_duration;
-use file::{BROKER_TABLE, ConfigFile};
+use file::{BROKER_TABLE, ConfigFile, Entry, QUEUE_MODE};
 use flags::Given;
+use kafka::KafkaSettings;
 use keys::{KEYS, Key, default_files};
 
 /// Where a value came from.
@@ -30,6 +34,7 @@ impl fmt::Display for Origin {
         match self {
             Origin::Flag(flag) => write!(f, "flag {flag}"),
             Origin::Environment(variable) => write!(f, "environment {variable}"),
+            Origin::File(path, 0) => write!(f, "{}", path.display()),
             Origin::File(path, line) => write!(f, "{}:{line}", path.display()),
             Origin::Default => f.write_str("default"),
         }
@@ -49,6 +54,10 @@ pub struct Settings {
     values: BTreeMap<&'static str, Setting>,
     /// Kafka's broker settings: the table `[broker]`, then `--set`.
     pub broker: BTreeMap<String, Setting>,
+    /// The external cluster: the table `[kafka]` and `KAFKA_*`.
+    pub kafka: KafkaSettings,
+    /// The flags of `QueueMode` that were given.
+    pub queue_mode: BTreeMap<String, Setting>,
     pub file: Option<PathBuf>,
 }
 
@@ -63,10 +72,15 @@ impl Settings {
             .map(ConfigFile::read)
             .transpose()
             .map_err(|error| CommandError::Usage(error.to_string()))?;
-        Settings::lay(file, given).map_err(CommandError::Usage)
+        let environment = |variable: &str| std::env::var(variable).ok();
+        Settings::lay(file, given, &environment).map_err(CommandError::Usage)
     }
 
-    fn lay(file: Option<ConfigFile>, given: &Given) -> Result<Settings, String> {
+    fn lay(
+        file: Option<ConfigFile>,
+        given: &Given,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Settings, String> {
         let mut values = BTreeMap::new();
         for key in KEYS {
             let setting = given
@@ -84,16 +98,7 @@ impl Settings {
             }
             values.insert(key.name, setting);
         }
-        let mut broker = BTreeMap::new();
-        for (name, entry) in file.iter().flat_map(|file| &file.broker) {
-            let path = file
-                .as_ref()
-                .map(|file| file.path.clone())
-                .unwrap_or_default();
-            let origin = Origin::File(path, entry.line);
-            let value = entry.value.clone();
-            broker.insert(name.clone(), Setting { value, origin });
-        }
+        let mut broker = table_of(file.as_ref(), |file| &file.broker);
         for (assignment, origin) in &given.broker {
             let (name, value) = assignment.split_once('=').ok_or_else(|| {
                 format!("--set {assignment}: write NAME=VALUE, for example --set num.partitions=3")
@@ -104,9 +109,15 @@ impl Settings {
             };
             broker.insert(name.trim().to_owned(), setting);
         }
+        let nothing = ConfigFile::default();
+        let of_file = file.as_ref().unwrap_or(&nothing);
+        let kafka = KafkaSettings::lay(&of_file.kafka, &of_file.path, environment)?;
+        let queue_mode = table_of(file.as_ref(), |file| &file.queue_mode);
         Ok(Settings {
             values,
             broker,
+            kafka,
+            queue_mode,
             file: file.map(|file| file.path),
         })
     }
@@ -143,17 +154,41 @@ impl Settings {
         self.text(name) == "true"
     }
 
-    /// Every setting in the order of the table, then Kafka's broker settings.
-    pub fn all(&self) -> Vec<(String, &Setting)> {
+    /// Every setting in the order of the table, then Kafka's broker settings, the external cluster and the mode; no secret.
+    pub fn all(&self) -> Vec<(String, Setting)> {
         let own = KEYS
             .iter()
-            .map(|key| (key.name.to_owned(), self.get(key.name)));
-        let broker = self
-            .broker
-            .iter()
-            .map(|(name, setting)| (format!("{BROKER_TABLE}.{name}"), setting));
-        own.chain(broker).collect()
+            .map(|key| (key.name.to_owned(), self.get(key.name).clone()));
+        let table = |table: &'static str, entries: &BTreeMap<String, Setting>| {
+            let named = entries.iter().map(move |(name, setting)| {
+                let setting: Setting = setting.clone();
+                (format!("{table}.{name}"), setting)
+            });
+            named.collect::<Vec<_>>()
+        };
+        own.chain(self.kafka.shown())
+            .chain(table(QUEUE_MODE, &self.queue_mode))
+            .chain(table(BROKER_TABLE, &self.broker))
+            .collect()
     }
+}
+
+/// A table of the file as settings with their origin.
+fn table_of(
+    file: Option<&ConfigFile>,
+    table: impl Fn(&ConfigFile) -> &BTreeMap<String, Entry>,
+) -> BTreeMap<String, Setting> {
+    let Some(file) = file else {
+        return BTreeMap::new();
+    };
+    let setting = |entry: &Entry| Setting {
+        value: entry.value.clone(),
+        origin: Origin::File(file.path.clone(), entry.line),
+    };
+    table(file)
+        .iter()
+        .map(|(name, entry)| (name.clone(), setting(entry)))
+        .collect()
 }
 
 fn from_file(file: Option<&ConfigFile>, key: &Key) -> Option<Setting> {
@@ -193,7 +228,7 @@ mod tests {
     #[test]
     fn flags_and_environment_win_over_the_file_and_it_over_defaults() {
         let flag = given("data", "flag", Origin::Flag("--data".into()));
-        let settings = Settings::lay(file("data = \"file\"\nhttp_port = 1"), &flag).expect("valid");
+        let settings = Settings::lay(file("data = \"file\"\nhttp_port = 1"), &flag, &|_| None).expect("valid");
         let origin =
             |name: &str| format!("{} from {}", settings.text(name), settings.get(name).origin);
         assert_eq!(origin("data"), "flag from flag --data");
@@ -207,7 +242,7 @@ mod tests {
         given
             .broker
             .push(("num.partitions=5".into(), Origin::Flag("--set".into())));
-        let settings = Settings::lay(file("[broker]\nnum.partitions = 3"), &given).expect("valid");
+        let settings = Settings::lay(file("[broker]\nnum.partitions = 3"), &given, &|_| None).expect("valid");
         assert_eq!(settings.broker["num.partitions"].value, "5");
         assert_eq!(
             settings.all().last().expect("not empty").0,
@@ -218,7 +253,7 @@ mod tests {
     #[test]
     fn a_wrong_value_names_where_it_came_from() {
         let variable = Origin::Environment("THALWEG_HTTP_PORT".into());
-        let error = Settings::lay(None, &given("http_port", "x", variable)).unwrap_err();
+        let error = Settings::lay(None, &given("http_port", "x", variable), &|_| None).unwrap_err();
         assert!(
             error.starts_with("THALWEG_HTTP_PORT: `x` is no port"),
             "{error}"

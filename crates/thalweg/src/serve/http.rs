@@ -1,37 +1,51 @@
-//! HTTP: `/` for people, `/livez` and `/readyz` for orchestrators, `/metrics` for Prometheus.
+//! HTTP: `/livez` and `/readyz` for orchestrators, `/metrics` for Prometheus; everything else is the gateway's.
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
 use broker::Broker;
+use gateway::Gateway;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::landing;
 use super::limited::LimitedListener;
+use super::open_files;
 
-/// Browsers, probes and scrapers of one machine stay far below.
-const MOST_CONNECTIONS: usize = 1024;
+/// How long a readiness check waits for the Kafka cluster.
+const KAFKA_PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Clone)]
 struct Shared {
-    broker: Arc<Broker>,
+    broker: Option<Arc<Broker>>,
+    gateway: Gateway,
     stopping: watch::Receiver<bool>,
 }
 
 /// The routes; what is not here is answered 404.
-pub fn router(broker: Arc<Broker>, stopping: watch::Receiver<bool>) -> Router {
+pub fn router(
+    broker: Option<Arc<Broker>>,
+    gateway: Gateway,
+    stopping: watch::Receiver<bool>,
+) -> Router {
+    let of_gateway = gateway.router();
     Router::new()
         .route("/", get(landing_page))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .with_state(Shared { broker, stopping })
+        .with_state(Shared {
+            broker,
+            gateway,
+            stopping,
+        })
+        .merge(of_gateway)
 }
 
 /// Serves until `stopping` turns true and the requests under way are answered.
@@ -40,7 +54,7 @@ pub async fn serve(
     router: Router,
     stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let listener = LimitedListener::new(listener, MOST_CONNECTIONS);
+    let listener = LimitedListener::new(listener, open_files::http_connections());
     axum::serve(listener, router)
         .with_graceful_shutdown(stopped(stopping))
         .await
@@ -57,9 +71,12 @@ async fn landing_page(State(shared): State<Shared>, headers: HeaderMap) -> Respo
         .get(header::HOST)
         .and_then(|host| host.to_str().ok())
         .unwrap_or("127.0.0.1");
-    let overview = shared.broker.overview().await;
-    let kafka_port = shared.broker.kafka_addresses()[0].port();
-    let page = landing::page(host, kafka_port, shared.broker.cluster_id(), &overview);
+    let Some(broker) = &shared.broker else {
+        return Redirect::temporary("/docs").into_response();
+    };
+    let overview = broker.overview().await;
+    let kafka_port = broker.kafka_addresses()[0].port();
+    let page = landing::page(host, kafka_port, broker.cluster_id(), &overview);
     let policy = "default-src 'none'; style-src 'unsafe-inline'";
     let headers = [
         (header::CACHE_CONTROL, "no-store"),
@@ -70,10 +87,11 @@ async fn landing_page(State(shared): State<Shared>, headers: HeaderMap) -> Respo
 
 /// 200 when requests are served, 503 while not; `?verbose` lists the checks.
 async fn ready(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
-    let checks = [
-        ("broker", shared.broker.is_ready()),
-        ("not-stopping", !*shared.stopping.borrow()),
-    ];
+    let cluster = match &shared.broker {
+        Some(broker) => ("broker", broker.is_ready()),
+        None => ("kafka", kafka_answers(&shared.gateway).await),
+    };
+    let checks = [cluster, ("not-stopping", !*shared.stopping.borrow())];
     let is_ready = checks.iter().all(|(_, passed)| *passed);
     let status = match is_ready {
         true => StatusCode::OK,
@@ -92,8 +110,24 @@ async fn ready(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Respo
     (status, text).into_response()
 }
 
+/// Without an embedded broker nothing can be served while the cluster is away. In hybrid mode it may be: records wait here.
+async fn kafka_answers(gateway: &Gateway) -> bool {
+    let asked = async {
+        let mut admin = gateway.backends().primary().admin().await?;
+        admin.refresh().await
+    };
+    matches!(
+        tokio::time::timeout(KAFKA_PATIENCE, asked).await,
+        Ok(Ok(()))
+    )
+}
+
 async fn metrics(State(shared): State<Shared>) -> Response {
-    let mut text = shared.broker.metrics_text().await;
+    let mut text = match &shared.broker {
+        Some(broker) => broker.metrics_text().await,
+        None => String::new(),
+    };
+    text.push_str(&shared.gateway.metrics_text());
     text.push_str(concat!(
         "# HELP thalweg_build_info The version that runs.\n",
         "# TYPE thalweg_build_info gauge\n",

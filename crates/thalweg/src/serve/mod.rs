@@ -1,7 +1,7 @@
 //! Starting the platform in this process: broker, HTTP, ports; and stopping it in order.
 //!
-//! Called by `thalweg dev` and `thalweg start`. Above this file nothing knows that the broker is embedded: everything else
-//! talks to it over the wire.
+//! Called by `thalweg dev` and `thalweg start`. Here the platform is given its clusters: the embedded broker, a Kafka cluster, or
+//! both. Above this file nothing knows that the broker is embedded: everything else talks to it over the wire.
 
 mod http;
 mod landing;
@@ -18,6 +18,7 @@ use std::time::Duration;
 pub use broker::Storage;
 use broker::{Advertised, Broker, BrokerSettings, StartError, loopback};
 use client::{ClientError, Cluster};
+use gateway::{Backends, Gateway, Mode};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -36,6 +37,11 @@ pub struct ServeSettings {
     pub bind: IpAddr,
     pub kafka_port: PortChoice,
     pub http_port: PortChoice,
+    /// A second port for the same HTTP; nothing when there is none.
+    pub rest_port: Option<PortChoice>,
+    pub mode: Mode,
+    /// The cluster of the modes that use Kafka.
+    pub kafka: Option<Cluster>,
     pub advertised: Option<(String, u16)>,
     pub storage: Storage,
     /// Broker settings under their Kafka names.
@@ -61,6 +67,8 @@ pub enum ServeError {
         address: SocketAddr,
         source: io::Error,
     },
+    #[error("mode {0} needs a Kafka cluster; name it by --kafka HOST:PORT or in the table [kafka]")]
+    NoCluster(Mode),
     #[error("the broker started but does not answer itself: {0}")]
     SelfCheck(#[from] ClientError),
     #[error("the broker stopped: {0}")]
@@ -82,10 +90,12 @@ impl ServeError {
 
 /// A running platform.
 pub struct Server {
-    broker: Arc<Broker>,
-    http_address: SocketAddr,
+    /// The embedded broker, in the modes that have one.
+    broker: Option<Arc<Broker>>,
+    gateway: Gateway,
+    http_addresses: Vec<SocketAddr>,
     stopping: watch::Sender<bool>,
-    http: JoinHandle<io::Result<()>>,
+    http: Vec<JoinHandle<io::Result<()>>>,
     /// What was done otherwise than by default, for the person who started it.
     pub notes: Vec<String>,
 }
@@ -99,31 +109,60 @@ pub async fn start(settings: ServeSettings) -> Result<Server, ServeError> {
         return Err(ServeError::OpenToNetwork(settings.bind));
     }
     let mut notes = Vec::new();
-    let kafka = kafka_addresses(&settings, &mut notes)?;
-    let http = http_listener(&settings, &mut notes).await?;
-    let http_address = http.local_addr().map_err(ServeError::Runtime)?;
-    let broker = Broker::start(BrokerSettings {
-        listen: kafka,
-        advertised: settings.advertised.map(|(host, port)| Advertised {
-            host: Some(host),
-            port: Some(port),
-        }),
-        broker_config: settings.broker_config,
-        limits: open_files::limits(),
-        ..BrokerSettings::new(settings.storage)
-    })
-    .await?;
-    let broker = Arc::new(broker);
+    let listeners = http_listeners(&settings, &mut notes).await?;
+    let http_addresses: Vec<SocketAddr> = listeners
+        .iter()
+        .map(TcpListener::local_addr)
+        .collect::<Result<_, _>>()
+        .map_err(ServeError::Runtime)?;
+    let broker = match settings.mode.uses_in_memory() {
+        true => Some(start_broker(&settings, &mut notes).await?),
+        false => None,
+    };
     let (stopping, stop) = watch::channel(false);
-    let router = http::router(Arc::clone(&broker), stop.clone());
-    let http = tokio::spawn(http::serve(http, router, stop));
+    let gateway = Gateway::new(backends(&settings, broker.as_deref())?, stop.clone());
+    let router = http::router(broker.clone(), gateway.clone(), stop.clone());
+    let http = listeners
+        .into_iter()
+        .map(|listener| tokio::spawn(http::serve(listener, router.clone(), stop.clone())))
+        .collect();
     Ok(Server {
         broker,
-        http_address,
+        gateway,
+        http_addresses,
         stopping,
         http,
         notes,
     })
+}
+
+async fn start_broker(
+    settings: &ServeSettings,
+    notes: &mut Vec<String>,
+) -> Result<Arc<Broker>, ServeError> {
+    let advertised = settings.advertised.clone();
+    let broker = Broker::start(BrokerSettings {
+        listen: kafka_addresses(settings, notes)?,
+        advertised: advertised.map(|(host, port)| Advertised {
+            host: Some(host),
+            port: Some(port),
+        }),
+        broker_config: settings.broker_config.clone(),
+        limits: open_files::limits(),
+        ..BrokerSettings::new(settings.storage.clone())
+    });
+    Ok(Arc::new(broker.await?))
+}
+
+/// The clusters of the mode.
+fn backends(settings: &ServeSettings, broker: Option<&Broker>) -> Result<Backends, ServeError> {
+    let embedded = broker.map(|broker| Cluster::new(&broker.kafka_addresses()[0].to_string()));
+    match (settings.mode, embedded, settings.kafka.clone()) {
+        (Mode::InMemory, Some(embedded), _) => Ok(Backends::in_memory_only(embedded)),
+        (Mode::Kafka, _, Some(kafka)) => Ok(Backends::kafka_only(kafka)),
+        (Mode::Hybrid, Some(embedded), Some(kafka)) => Ok(Backends::hybrid(embedded, kafka)),
+        (mode, ..) => Err(ServeError::NoCluster(mode)),
+    }
 }
 
 /// The default address stands for both loopbacks: a client that resolves `localhost` to either one reaches us.
@@ -141,40 +180,73 @@ fn kafka_addresses(
     Ok(addresses(port))
 }
 
-async fn http_listener(
+/// The HTTP port, then the REST port if there is one.
+async fn http_listeners(
     settings: &ServeSettings,
     notes: &mut Vec<String>,
-) -> Result<TcpListener, ServeError> {
-    let address = |port| vec![SocketAddr::new(settings.bind, port)];
-    let (port, note) = ports::choose("HTTP", settings.http_port, address)?;
+) -> Result<Vec<TcpListener>, ServeError> {
+    let (http, note) = listen("HTTP", settings.bind, settings.http_port).await?;
     notes.extend(note);
-    let address = SocketAddr::new(settings.bind, port);
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| ServeError::Http { address, source })
+    let mut listeners = vec![http];
+    let Some(choice) = settings.rest_port else {
+        return Ok(listeners);
+    };
+    let fixed = PortChoice {
+        may_move: false,
+        ..choice
+    };
+    match listen("REST", settings.bind, fixed).await {
+        Ok((rest, _)) => listeners.push(rest),
+        // Who did not ask for it has the same HTTP on the other port; another number would help nobody.
+        Err(error) if choice.may_move && error.is_port_in_use() => {
+            notes.push(format!("{error}; the legacy API is on the HTTP port alone"));
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(listeners)
+}
+
+async fn listen(
+    what: &'static str,
+    bind: IpAddr,
+    choice: PortChoice,
+) -> Result<(TcpListener, Option<String>), ServeError> {
+    let addresses = |port| vec![SocketAddr::new(bind, port)];
+    let (port, note) = ports::choose(what, choice, addresses)?;
+    let address = SocketAddr::new(bind, port);
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.map_err(|source| ServeError::Http { address, source })?;
+    Ok((listener, note))
 }
 
 impl Server {
-    /// Every address for Kafka clients; the first one is IPv4 unless bound to IPv6 only.
+    /// Every address of the embedded broker; the first one is IPv4 unless bound to IPv6 only. Empty without one.
     pub fn kafka_addresses(&self) -> &[SocketAddr] {
-        self.broker.kafka_addresses()
+        let broker = self.broker.as_ref();
+        broker.map_or(&[], |broker| broker.kafka_addresses())
     }
 
-    pub fn http_address(&self) -> SocketAddr {
-        self.http_address
+    /// The HTTP port, then the REST port if there is one.
+    pub fn http_addresses(&self) -> &[SocketAddr] {
+        &self.http_addresses
     }
 
-    pub fn cluster_id(&self) -> &str {
-        self.broker.cluster_id()
+    pub fn mode(&self) -> Mode {
+        self.gateway.backends().mode()
     }
 
-    /// Asks the broker for its Metadata over the wire, as any client does.
+    /// The id of the embedded broker's cluster.
+    pub fn cluster_id(&self) -> Option<&str> {
+        self.broker.as_ref().map(|broker| broker.cluster_id())
+    }
+
+    /// Asks the cluster that the platform works on for its Metadata over the wire, as any client does.
     ///
     /// # Errors
     /// `SelfCheck` when it does not answer.
     pub async fn check(&self) -> Result<(), ServeError> {
-        let address = self.broker.kafka_addresses()[0].to_string();
-        let cluster = Cluster::new(&address)
+        let cluster = self.gateway.backends().primary().cluster().clone();
+        let cluster = cluster
             .with_client_id("thalweg-start")
             .with_timeout(SELF_CHECK_LIMIT);
         cluster.admin().await?;
@@ -183,15 +255,25 @@ impl Server {
 
     /// Ends only when the broker cannot go on, with the reason.
     pub async fn failed(&self) -> ServeError {
-        ServeError::Failed(self.broker.failed().await.to_string())
+        match &self.broker {
+            Some(broker) => ServeError::Failed(broker.failed().await.to_string()),
+            None => std::future::pending().await,
+        }
     }
 
     /// Stops accepting, finishes what is in flight, syncs, closes.
     pub async fn shutdown(self) {
         // Not ready from now on, so that a load balancer looks elsewhere while requests finish.
         self.stopping.send_replace(true);
-        self.broker.shutdown().await;
-        // An answer that nobody fetches must not keep the process.
-        let _ = tokio::time::timeout(HTTP_DRAIN_LIMIT, self.http).await;
+        // HTTP first: its requests still need the broker. An answer that nobody fetches must not keep the process.
+        let drained = async {
+            for http in self.http {
+                let _ = http.await;
+            }
+        };
+        let _ = tokio::time::timeout(HTTP_DRAIN_LIMIT, drained).await;
+        if let Some(broker) = &self.broker {
+            broker.shutdown().await;
+        }
     }
 }

@@ -17,6 +17,13 @@ pub fn limits() -> Limits {
     fit(getrlimit(Resource::Nofile).current, Limits::default())
 }
 
+/// How many HTTP connections there may be: a tenth of the files, and what ten thousand live streams need at the most.
+pub fn http_connections() -> usize {
+    let tenth = getrlimit(Resource::Nofile).current.map(|files| files / 10);
+    let tenth = tenth.and_then(|tenth| usize::try_from(tenth).ok());
+    tenth.unwrap_or(usize::MAX).clamp(64, 16_384)
+}
+
 fn fit(open_files: Option<u64>, limits: Limits) -> Limits {
     let Some(open_files) = open_files else {
         return limits;

@@ -1,0 +1,294 @@
+//! A table whose rows are the records of one compacted topic: how the platform keeps its own state on any cluster.
+//!
+//! What it keeps true: every process that reads the topic has the same rows, because rows change only by applying its records in
+//! order; a change is told as done after this process has applied it, so whoever writes reads his own write. An insert is decided by
+//! the order in the log, so of two processes that insert the same key one wins. Used by the registry of the legacy API and by
+//! idempotency keys.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::{
+    ClientError, FetchLimits, Isolation, OffsetQuery, OutgoingRecord, Position, Record,
+};
+use parking_lot::RwLock;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::backend::Backend;
+
+/// The header that makes a record an insert: it changes nothing when the key has a row already.
+const INSERT: &str = "insert";
+/// The longest wait of one fetch, and how soon a table notices that nobody needs it any more.
+const POLL: Duration = Duration::from_secs(5);
+/// The pause after a fetch that failed.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
+/// How long a caller waits for the rows to be read, or for its own change to be applied.
+const APPLY_LIMIT: Duration = Duration::from_secs(10);
+
+/// What a table is kept in, and how large it may grow.
+#[derive(Debug, Clone)]
+pub struct TableSettings {
+    pub topic: &'static str,
+    /// More rows are refused.
+    pub most_rows: usize,
+    /// Topic settings besides `cleanup.policy`, which is `compact` unless given here.
+    pub configs: &'static [(&'static str, &'static str)],
+}
+
+/// Why a table cannot be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("{topic} has {most} rows, the most it may have; delete some first")]
+    Full { topic: &'static str, most: usize },
+    #[error("{topic} was not read to its end within {:.0} s", APPLY_LIMIT.as_secs_f64())]
+    Behind { topic: &'static str },
+    #[error("a row of {topic} cannot be written as JSON: {reason}")]
+    Unwritable { topic: &'static str, reason: String },
+}
+
+/// A row with the time of the record that made it, in milliseconds since 1970.
+#[derive(Debug, Clone)]
+pub struct Row<V> {
+    pub value: V,
+    pub timestamp_ms: i64,
+    offset: i64,
+}
+
+/// The rows, and the task that reads them; dropping the last handle ends the task.
+pub struct Table<V> {
+    shared: Arc<Shared<V>>,
+    reading: JoinHandle<()>,
+}
+
+struct Shared<V> {
+    settings: TableSettings,
+    backend: Backend,
+    rows: RwLock<BTreeMap<String, Row<V>>>,
+    /// The offset after the last record that was applied.
+    applied: watch::Sender<i64>,
+}
+
+impl<V> Drop for Table<V> {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
+}
+
+impl<V> Table<V>
+where
+    V: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
+{
+    /// Creates the topic if it is missing and reads it; returns when every row that is there now has been read.
+    ///
+    /// # Errors
+    /// `Client` when the cluster does not answer, `Behind` when reading takes too long.
+    pub async fn open(backend: &Backend, settings: TableSettings) -> Result<Table<V>, TableError> {
+        let mut configs = settings.configs.to_vec();
+        if !configs.iter().any(|(name, _)| *name == "cleanup.policy") {
+            configs.push(("cleanup.policy", "compact"));
+        }
+        backend.ensure_topic(settings.topic, 1, &configs).await?;
+        let end = backend
+            .reader()
+            .offsets(settings.topic, OffsetQuery::Latest)
+            .await?;
+        let shared = Arc::new(Shared {
+            settings,
+            backend: backend.clone(),
+            rows: RwLock::new(BTreeMap::new()),
+            applied: watch::channel(0).0,
+        });
+        let reading = tokio::spawn(read_on(Arc::clone(&shared)));
+        let table = Table { shared, reading };
+        table.wait_for(end.get(&0).copied().unwrap_or(0)).await?;
+        Ok(table)
+    }
+
+    pub fn get(&self, key: &str) -> Option<Row<V>> {
+        self.shared.rows.read().get(key).cloned()
+    }
+
+    /// Every row, by key.
+    pub fn rows(&self) -> Vec<(String, Row<V>)> {
+        let rows = self.shared.rows.read();
+        rows.iter()
+            .map(|(key, row)| (key.clone(), row.clone()))
+            .collect()
+    }
+
+    /// Writes a row, whether there was one or not.
+    ///
+    /// # Errors
+    /// `Client` when it was not stored, `Full` when it would be one too many.
+    pub async fn put(&self, key: &str, value: &V) -> Result<(), TableError> {
+        self.check_room(key)?;
+        let value = self.shared.encode(value)?;
+        let offset = self.write(key, Some(&value), &[]).await?;
+        self.wait_for(offset + 1).await
+    }
+
+    /// Writes a row unless there is one; tells whether it did.
+    ///
+    /// # Errors
+    /// As [`Table::put`].
+    pub async fn insert(&self, key: &str, value: &V) -> Result<bool, TableError> {
+        if self.get(key).is_some() {
+            return Ok(false);
+        }
+        self.check_room(key)?;
+        let encoded = self.shared.encode(value)?;
+        let headers = [(INSERT.to_owned(), None)];
+        let offset = self.write(key, Some(&encoded), &headers).await?;
+        self.wait_for(offset + 1).await?;
+        let row = self.get(key);
+        if row.as_ref().is_some_and(|row| row.offset == offset) {
+            return Ok(true);
+        }
+        // Compaction keeps the last record of a key, which is the insert that lost: the winner's value goes behind it.
+        if let Some(row) = row {
+            self.put(key, &row.value).await?;
+        }
+        Ok(false)
+    }
+
+    /// Deletes a row; tells whether there was one.
+    ///
+    /// # Errors
+    /// `Client` when the deletion was not stored.
+    pub async fn delete(&self, key: &str) -> Result<bool, TableError> {
+        let existed = self.get(key).is_some();
+        let offset = self.write(key, None, &[]).await?;
+        self.wait_for(offset + 1).await?;
+        Ok(existed)
+    }
+
+    fn check_room(&self, key: &str) -> Result<(), TableError> {
+        let rows = self.shared.rows.read();
+        let most = self.shared.settings.most_rows;
+        if rows.len() >= most && !rows.contains_key(key) {
+            let topic = self.shared.settings.topic;
+            return Err(TableError::Full { topic, most });
+        }
+        Ok(())
+    }
+
+    async fn write(
+        &self,
+        key: &str,
+        value: Option<&[u8]>,
+        headers: &[(String, Option<Vec<u8>>)],
+    ) -> Result<i64, TableError> {
+        let record = OutgoingRecord {
+            topic: self.shared.settings.topic,
+            partition: Some(0),
+            key: Some(key.as_bytes()),
+            value,
+            headers,
+            ..OutgoingRecord::default()
+        };
+        let acknowledged = self.shared.backend.producer()?.send(&record)?.await?;
+        Ok(acknowledged.offset)
+    }
+
+    async fn wait_for(&self, end: i64) -> Result<(), TableError> {
+        let mut applied = self.shared.applied.subscribe();
+        let reached = applied.wait_for(|applied| *applied >= end);
+        match timeout(APPLY_LIMIT, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(TableError::Behind {
+                topic: self.shared.settings.topic,
+            }),
+        }
+    }
+}
+
+impl<V: Serialize + DeserializeOwned> Shared<V> {
+    fn encode(&self, value: &V) -> Result<Vec<u8>, TableError> {
+        serde_json::to_vec(value).map_err(|error| TableError::Unwritable {
+            topic: self.settings.topic,
+            reason: error.to_string(),
+        })
+    }
+
+    fn apply(&self, record: &Record) {
+        let Some(key) = record
+            .key
+            .as_deref()
+            .and_then(|key| std::str::from_utf8(key).ok())
+        else {
+            return;
+        };
+        let mut rows = self.rows.write();
+        let Some(value) = record.value.as_deref() else {
+            rows.remove(key);
+            return;
+        };
+        let is_insert = record.headers.iter().any(|(name, _)| name == INSERT);
+        if is_insert && rows.contains_key(key) {
+            return;
+        }
+        match serde_json::from_slice(value) {
+            Ok(value) => {
+                let row = Row {
+                    value,
+                    timestamp_ms: record.timestamp_ms,
+                    offset: record.offset,
+                };
+                rows.insert(key.to_owned(), row);
+            }
+            // A newer version wrote it, or somebody else did: what this one cannot read it does not know.
+            Err(error) => {
+                let (topic, offset) = (self.settings.topic, record.offset);
+                tracing::warn!(topic, offset, %error, "a row cannot be read and is passed over");
+            }
+        }
+    }
+}
+
+/// Applies record after record, for as long as the table lives.
+async fn read_on<V: Serialize + DeserializeOwned>(shared: Arc<Shared<V>>) {
+    let topic = shared.settings.topic;
+    let limits = FetchLimits {
+        max_bytes: 4 * 1024 * 1024,
+        max_wait: POLL,
+        min_bytes: 1,
+        isolation: Isolation::ReadCommitted,
+    };
+    let mut next = 0;
+    loop {
+        let from = [Position {
+            partition: 0,
+            offset: next,
+        }];
+        let fetched = match shared.backend.reader().fetch(topic, &from, limits).await {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                tracing::debug!(topic, %error, "reading a state topic, again soon");
+                tokio::time::sleep(RETRY_PAUSE).await;
+                continue;
+            }
+        };
+        for partition in fetched {
+            if let Some(code) = partition.error {
+                // A log that was cut off below us goes on at its new start.
+                next = next.max(partition.log_start_offset);
+                tracing::debug!(topic, code = code.name(), "reading a state topic, again soon");
+                tokio::time::sleep(RETRY_PAUSE).await;
+                continue;
+            }
+            partition
+                .records
+                .iter()
+                .for_each(|record| shared.apply(record));
+            next = next.max(partition.next_offset);
+        }
+        shared.applied.send_replace(next);
+    }
+}
