@@ -69,9 +69,7 @@ impl Gateway {
     /// The gateway's own metrics in Prometheus' text format.
     pub fn metrics_text(&self) -> String {
         let hybrid = self.hybrid();
-        hybrid.map_or_else(String::new, |hybrid| {
-            hybrid::metrics_text(&hybrid.status())
-        })
+        hybrid.map_or_else(String::new, |hybrid| hybrid::metrics_text(&hybrid.status()))
     }
 
     /// The forwarder; nothing in the other modes.

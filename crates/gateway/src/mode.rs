@@ -83,7 +83,9 @@ impl FromStr for Mode {
             "in-memory" => Ok(Mode::InMemory),
             "kafka" => Ok(Mode::Kafka),
             "hybrid" => Ok(Mode::Hybrid),
-            _ => Err(format!("`{text}` is no mode; use in-memory, kafka or hybrid")),
+            _ => Err(format!(
+                "`{text}` is no mode; use in-memory, kafka or hybrid"
+            )),
         }
     }
 }

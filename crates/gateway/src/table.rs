@@ -9,9 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{
-    ClientError, FetchLimits, Isolation, OffsetQuery, OutgoingRecord, Position, Record,
-};
+use client::offsets::OffsetQuery;
+use client::{ClientError, FetchLimits, Isolation, OutgoingRecord, Position, Record};
 use parking_lot::RwLock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -279,7 +278,11 @@ async fn read_on<V: Serialize + DeserializeOwned>(shared: Arc<Shared<V>>) {
             if let Some(code) = partition.error {
                 // A log that was cut off below us goes on at its new start.
                 next = next.max(partition.log_start_offset);
-                tracing::debug!(topic, code = code.name(), "reading a state topic, again soon");
+                tracing::debug!(
+                    topic,
+                    code = code.name(),
+                    "reading a state topic, again soon"
+                );
                 tokio::time::sleep(RETRY_PAUSE).await;
                 continue;
             }

@@ -10,10 +10,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::offsets::OffsetQuery;
 use client::topics::Topic;
 use client::{
-    ClientError, ErrorKind, FetchLimits, FetchedPartition, Isolation, OffsetQuery, OutgoingRecord,
-    Position, Producer, Record,
+    ClientError, ErrorKind, FetchLimits, FetchedPartition, Isolation, OutgoingRecord, Position,
+    Producer, Record,
 };
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout};
@@ -298,7 +299,12 @@ impl Session<'_> {
             if self.progress.contains_key(&key) {
                 let lost = fetched.log_start_offset - wanted;
                 let (topic, partition) = (&topic.name, fetched.partition);
-                tracing::error!(topic, partition, lost, "records were deleted here before they were forwarded");
+                tracing::error!(
+                    topic,
+                    partition,
+                    lost,
+                    "records were deleted here before they were forwarded"
+                );
                 self.forwarder.board.lost(lost.unsigned_abs());
             }
             self.progress.insert(key, fetched.log_start_offset);
@@ -386,17 +392,11 @@ fn send_one(
 
 /// Internal topics, and those that the platform keeps its own state in, stay where they are.
 fn is_forwarded(topic: &Topic, kafka_partitions: &HashMap<String, usize>) -> bool {
-    !topic.is_internal
-        && !topic.name.starts_with('_')
-        && kafka_partitions.contains_key(&topic.name)
+    !topic.is_internal && !topic.name.starts_with('_') && kafka_partitions.contains_key(&topic.name)
 }
 
 /// Where to go on in the partitions that have more than was forwarded.
-fn behind(
-    topic: &Topic,
-    progress: &Progress,
-    ends: &HashMap<(String, i32), i64>,
-) -> Vec<Position> {
+fn behind(topic: &Topic, progress: &Progress, ends: &HashMap<(String, i32), i64>) -> Vec<Position> {
     let mut behind = Vec::new();
     for partition in &topic.partitions {
         let next = progress.get(&(topic.id.clone(), partition.index));
@@ -413,9 +413,7 @@ fn behind(
 }
 
 fn position(from: &[Position], partition: i32) -> i64 {
-    let position = from
-        .iter()
-        .find(|position| position.partition == partition);
+    let position = from.iter().find(|position| position.partition == partition);
     position.map_or(0, |position| position.offset)
 }
 
@@ -457,10 +455,7 @@ mod tests {
     #[test]
     fn only_partitions_with_something_new_are_read_from_where_they_are() {
         let progress = Progress::from([(("id-of-orders".to_owned(), 0), 7)]);
-        let ends = HashMap::from([
-            (("orders".to_owned(), 0), 7),
-            (("orders".to_owned(), 1), 3),
-        ]);
+        let ends = HashMap::from([(("orders".to_owned(), 0), 7), (("orders".to_owned(), 1), 3)]);
         let behind = behind(&topic("orders", 3), &progress, &ends);
         let expected = Position {
             partition: 1,

@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 
-use client::{ClientError, FetchLimits, Isolation, OffsetQuery, Position};
+use client::offsets::OffsetQuery;
+use client::{ClientError, FetchLimits, Isolation, Position};
 
 use crate::backend::Backend;
 
@@ -89,7 +90,8 @@ mod tests {
     fn a_key_is_read_as_it_is_written_and_others_are_left_alone() {
         let partition = ("bQ1-topic".to_owned(), 7);
         let written = key("cluster", &partition);
-        let read = |cluster, key: &str, value: &str| parse(cluster, key.as_bytes(), value.as_bytes());
+        let read =
+            |cluster, key: &str, value: &str| parse(cluster, key.as_bytes(), value.as_bytes());
         assert_eq!(read("cluster", &written, "41"), Some((partition, 41)));
         assert_eq!(read("another", &written, "41"), None);
         assert_eq!(read("cluster", "cluster topic 7 x", "41"), None);

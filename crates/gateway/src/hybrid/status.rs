@@ -91,16 +91,18 @@ impl Board {
     /// Kafka cannot be written to; tells whether that is news.
     pub fn away(&self, now: Timestamp, why: &str) -> bool {
         let mut is_news = false;
-        self.0.state.send_modify(|state| match &mut state.connection {
-            Connection::Away { reason, .. } => why.clone_into(reason),
-            connection => {
-                is_news = true;
-                *connection = Connection::Away {
-                    since: now,
-                    reason: why.to_owned(),
-                };
-            }
-        });
+        self.0
+            .state
+            .send_modify(|state| match &mut state.connection {
+                Connection::Away { reason, .. } => why.clone_into(reason),
+                connection => {
+                    is_news = true;
+                    *connection = Connection::Away {
+                        since: now,
+                        reason: why.to_owned(),
+                    };
+                }
+            });
         if is_news {
             self.0.counters.lock().interruptions += 1;
         }
@@ -358,7 +360,10 @@ mod tests {
         assert!(board.away(NOW, "refused"));
         assert!(!board.away(NOW, "refused again"), "no second interruption");
         let status = board.status();
-        assert_eq!((status.lag, status.lost_records, status.interruptions), (5, 2, 1));
+        assert_eq!(
+            (status.lag, status.lost_records, status.interruptions),
+            (5, 2, 1)
+        );
         assert_eq!(status.reason.as_deref(), Some("refused again"));
         let metrics = metrics_text(&status);
         assert!(metrics.contains("thalweg_hybrid_lag_records{topic=\"orders\"} 5\n"));

@@ -59,7 +59,9 @@ impl HybridTopics {
     pub async fn bring_in_line(&self, kafka: &Backend) -> Result<(), TableError> {
         for (name, row) in self.0.rows() {
             match row.value {
-                Wanted::Present { partitions } => kafka.ensure_topic(&name, partitions, &[]).await?,
+                Wanted::Present { partitions } => {
+                    kafka.ensure_topic(&name, partitions, &[]).await?;
+                }
                 Wanted::Deleted => {
                     delete(kafka, &name).await?;
                     self.forget(&name).await?;
@@ -73,7 +75,7 @@ impl HybridTopics {
 async fn delete(kafka: &Backend, name: &str) -> Result<(), ClientError> {
     let mut admin = kafka.admin().await?;
     match admin.delete_topic(name).await {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        deleted => deleted,
     }
 }

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use gateway::Mode;
+use serde::Serialize;
 use thalweg::ServeError;
 use thalweg::serve::ports::PortChoice;
 use thalweg::serve::{self, ServeSettings, Server, Storage};
@@ -110,10 +110,7 @@ impl Signals {
     }
 }
 
-fn serve_settings(
-    context: &Context,
-    for_development: bool,
-) -> Result<ServeSettings, CommandError> {
+fn serve_settings(context: &Context, for_development: bool) -> Result<ServeSettings, CommandError> {
     let settings = &context.settings;
     let mode = settings
         .mode(for_development)
@@ -243,10 +240,7 @@ fn screen(context: &Context, server: &Server, took: Duration) -> String {
 }
 
 /// Two facts a line: name and value, name and value.
-fn facts(
-    context: &Context,
-    server: &Server,
-) -> Vec<(&'static str, String, &'static str, String)> {
+fn facts(context: &Context, server: &Server) -> Vec<(&'static str, String, &'static str, String)> {
     let http = server.http_addresses()[0];
     let rest = match server.http_addresses().get(1) {
         Some(rest) => format!("http://{http}/v1 (/api also on {})", rest.port()),

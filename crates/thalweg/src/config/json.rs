@@ -57,7 +57,8 @@ fn take(file: &mut ConfigFile, name: &str, value: &Value) -> Result<(), String> 
         let value = scalar(value).map_err(|reason| format!("{name}: {reason}"))?;
         key.check(&value)
             .map_err(|reason| format!("{name}: {reason}"))?;
-        file.settings.insert(name.to_owned(), Entry { value, line: 0 });
+        file.settings
+            .insert(name.to_owned(), Entry { value, line: 0 });
         return Ok(());
     };
     let Value::Object(inner) = value else {

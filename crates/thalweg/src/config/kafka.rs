@@ -169,8 +169,8 @@ impl KafkaSettings {
                         origin: Origin::Environment(variable),
                     })
             };
-            let plain = from_environment(property.variable.to_owned())
-                .or_else(|| from_file(property.name));
+            let plain =
+                from_environment(property.variable.to_owned()).or_else(|| from_file(property.name));
             let by_file = match property.is_secret {
                 true => from_environment(format!("{}_FILE", property.variable))
                     .or_else(|| from_file(&format!("{}_file", property.name))),
@@ -197,8 +197,8 @@ impl KafkaSettings {
             (Some(plain), None) => plain,
             (None, Some(by_file)) => {
                 let path = PathBuf::from(&by_file.value);
-                let value = read_secret(&path)
-                    .map_err(|reason| format!("{}: {reason}", by_file.origin))?;
+                let value =
+                    read_secret(&path).map_err(|reason| format!("{}: {reason}", by_file.origin))?;
                 self.files.insert(property.name, path);
                 Setting {
                     value,
@@ -302,10 +302,7 @@ mod tests {
             .collect()
     }
 
-    fn lay(
-        rows: &[(&str, &str)],
-        variables: &[(&str, &str)],
-    ) -> Result<KafkaSettings, String> {
+    fn lay(rows: &[(&str, &str)], variables: &[(&str, &str)]) -> Result<KafkaSettings, String> {
         KafkaSettings::lay(&table(rows), Path::new("t.toml"), |name| {
             let found = variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned())

@@ -228,7 +228,8 @@ mod tests {
     #[test]
     fn flags_and_environment_win_over_the_file_and_it_over_defaults() {
         let flag = given("data", "flag", Origin::Flag("--data".into()));
-        let settings = Settings::lay(file("data = \"file\"\nhttp_port = 1"), &flag, &|_| None).expect("valid");
+        let settings =
+            Settings::lay(file("data = \"file\"\nhttp_port = 1"), &flag, &|_| None).expect("valid");
         let origin =
             |name: &str| format!("{} from {}", settings.text(name), settings.get(name).origin);
         assert_eq!(origin("data"), "flag from flag --data");
@@ -242,7 +243,8 @@ mod tests {
         given
             .broker
             .push(("num.partitions=5".into(), Origin::Flag("--set".into())));
-        let settings = Settings::lay(file("[broker]\nnum.partitions = 3"), &given, &|_| None).expect("valid");
+        let settings =
+            Settings::lay(file("[broker]\nnum.partitions = 3"), &given, &|_| None).expect("valid");
         assert_eq!(settings.broker["num.partitions"].value, "5");
         assert_eq!(
             settings.all().last().expect("not empty").0,

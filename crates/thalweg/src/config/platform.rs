@@ -97,7 +97,9 @@ fn security(kafka: &KafkaSettings) -> Result<Security, String> {
     let protocol = match kafka.get("security.protocol") {
         None => SecurityProtocol::default(),
         Some(name) => SecurityProtocol::from_name(name).ok_or_else(|| {
-            format!("security.protocol: `{name}` is none of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL")
+            format!(
+                "security.protocol: `{name}` is none of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"
+            )
         })?,
     };
     let check_hostname = match kafka.get("ssl.endpoint.identification.algorithm") {
