@@ -24,6 +24,7 @@ mod topic_create;
 mod topic_delete;
 mod topic_describe;
 mod topic_list;
+mod topic_provision;
 pub mod version;
 
 use std::io::{IsTerminal, Write};

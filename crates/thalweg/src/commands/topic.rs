@@ -1,6 +1,6 @@
 //! `thalweg topic …`.
 
-use super::{topic_alter, topic_create, topic_delete, topic_describe, topic_list};
+use super::{topic_alter, topic_create, topic_delete, topic_describe, topic_list, topic_provision};
 use crate::cli::Context;
 use crate::config::flags::ClientFlags;
 use crate::exit::CommandError;
@@ -17,6 +17,8 @@ pub enum Verb {
     Alter(topic_alter::Args),
     /// Delete topics with their records
     Delete(topic_delete::Args),
+    /// Create the topics of a manifest that are missing, and tell where the others differ from it
+    Provision(topic_provision::Args),
 }
 
 impl Verb {
@@ -27,6 +29,7 @@ impl Verb {
             Verb::Describe(args) => &args.client,
             Verb::Alter(args) => &args.client,
             Verb::Delete(args) => &args.client,
+            Verb::Provision(args) => &args.client,
         }
     }
 }
@@ -38,5 +41,6 @@ pub async fn run(context: &Context, verb: Verb) -> Result<(), CommandError> {
         Verb::Describe(args) => topic_describe::run(context, &args).await,
         Verb::Alter(args) => topic_alter::run(context, &args).await,
         Verb::Delete(args) => topic_delete::run(context, &args).await,
+        Verb::Provision(args) => topic_provision::run(context, &args).await,
     }
 }
