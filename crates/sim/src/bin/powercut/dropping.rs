@@ -1,21 +1,22 @@
 //! A disk over the real files that keeps every write in this process's memory until its file is synced.
 //!
 //! SIGKILL loses nothing that reached the kernel; over this disk it loses all that was not synced, as a power cut does, and the
-//! real file code runs below. A cut during a sync leaves some of its writes behind: a torn one. Names (files created, renamed,
+//! real file code runs below. A cut during a sync leaves some of its writes behind: a torn one. Closing a file takes nothing away,
+//! as the system's page cache does not: whoever opens it next sees what nobody has synced yet. Names (files created, renamed,
 //! removed) go through at once, so a file may be there without its bytes; lost names are `SimDisk`'s part, in simulation.
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use log::{DirEntry, Disk, DiskFile, FileDisk};
 
 #[derive(Debug, Default)]
 pub struct DroppingDisk {
     below: FileDisk,
-    /// All handles of one file see the same unsynced writes.
-    open: Mutex<BTreeMap<PathBuf, Weak<DroppingFile>>>,
+    /// The files that are open or have unsynced writes. All handles of one file see the same ones.
+    files: Mutex<BTreeMap<PathBuf, Arc<DroppingFile>>>,
 }
 
 impl DroppingDisk {
@@ -24,8 +25,8 @@ impl DroppingDisk {
         path: &Path,
         below: impl FnOnce() -> io::Result<Arc<dyn DiskFile>>,
     ) -> io::Result<Arc<dyn DiskFile>> {
-        let mut open = lock(&self.open);
-        if let Some(file) = open.get(path).and_then(Weak::upgrade) {
+        let mut files = lock(&self.files);
+        if let Some(file) = files.get(path).cloned() {
             return Ok(file);
         }
         let below = below()?;
@@ -37,8 +38,8 @@ impl DroppingDisk {
             below,
             pending: Mutex::new(pending),
         });
-        open.retain(|_, file| file.strong_count() > 0);
-        open.insert(path.to_owned(), Arc::downgrade(&file));
+        files.retain(|_, file| Arc::strong_count(file) > 1 || file.is_unsynced());
+        files.insert(path.to_owned(), Arc::clone(&file));
         Ok(file)
     }
 }
@@ -49,7 +50,7 @@ impl Disk for DroppingDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        lock(&self.open).remove(path);
+        lock(&self.files).remove(path);
         self.share(path, || self.below.create(path))
     }
 
@@ -62,30 +63,30 @@ impl Disk for DroppingDisk {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        lock(&self.open).remove(path);
+        lock(&self.files).remove(path);
         self.below.remove_file(path)
     }
 
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
-        lock(&self.open).retain(|path, _| !path.starts_with(dir));
+        lock(&self.files).retain(|path, _| !path.starts_with(dir));
         self.below.remove_dir_all(dir)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.below.rename(from, to)?;
-        let mut open = lock(&self.open);
-        open.retain(|path, _| !path.starts_with(to));
-        let moved: Vec<PathBuf> = open
+        let mut files = lock(&self.files);
+        files.retain(|path, _| !path.starts_with(to));
+        let moved: Vec<PathBuf> = files
             .keys()
             .filter(|path| path.starts_with(from))
             .cloned()
             .collect();
         for path in moved {
-            let file = open.remove(&path).expect("the path is a key of the map");
+            let file = files.remove(&path).expect("the path is a key of the map");
             let rest = path
                 .strip_prefix(from)
                 .expect("the path starts with the old name");
-            open.insert(
+            files.insert(
                 if rest.as_os_str().is_empty() {
                     to.to_owned()
                 } else {
@@ -124,6 +125,12 @@ struct Pending {
 enum Operation {
     Write { position: u64, bytes: Vec<u8> },
     SetLength(u64),
+}
+
+impl DroppingFile {
+    fn is_unsynced(&self) -> bool {
+        !lock(&self.pending).operations.is_empty()
+    }
 }
 
 impl DiskFile for DroppingFile {
@@ -264,6 +271,29 @@ mod tests {
             write(&first, 0, "shared");
             let second = disk.open(path).expect("the file can be opened");
             assert_eq!(read(&second), "shared");
+        });
+    }
+
+    #[test]
+    fn closing_a_file_takes_no_unsynced_write_away() {
+        with_file("closed", |disk, path| {
+            let file = disk.create(path).expect("the file can be made");
+            write(&file, 0, "still here");
+            drop(file);
+            // Another file is opened meanwhile, which is when the disk looks through those that are closed.
+            disk.create(&path.with_extension("other"))
+                .expect("another file can be made");
+            let again = disk.open(path).expect("the file can be opened");
+            assert_eq!(read(&again), "still here");
+            assert_eq!(
+                std::fs::read_to_string(path).expect("the file is there"),
+                ""
+            );
+            again.sync().expect("the file can be synced");
+            assert_eq!(
+                std::fs::read_to_string(path).expect("the file is there"),
+                "still here"
+            );
         });
     }
 
