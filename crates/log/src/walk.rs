@@ -141,7 +141,8 @@ fn find(
     Ok(None)
 }
 
-/// A position from which a walk finds the offset. An index entry that does not point at its batch is worth nothing.
+/// A position from which a walk finds the offset. An index entry that does not point at its batch is worth nothing, and neither is
+/// an index file that is gone, cut short or unreadable: the batches are all there, a walk from the first one only takes longer.
 fn indexed_position(
     segment: &Segment,
     offset: Offset,
@@ -151,9 +152,13 @@ fn indexed_position(
     if offset <= segment.base_offset {
         return Ok(0);
     }
-    let entry = segment
+    let entry = match segment
         .index
-        .floor(segment.relative_at_most(offset), access)?;
+        .floor(segment.relative_at_most(offset), access)
+    {
+        Err(Stop::Failed(_)) => return Ok(0),
+        entry => entry?,
+    };
     let Some(entry) = entry.filter(|entry| u64::from(entry.position) < visible) else {
         return Ok(0);
     };

@@ -9,7 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use support::*;
-use thalweg_log::{ByteCount, Disk, FileDisk, LogSettings, MemoryDisk, PartitionLog};
+use thalweg_log::{
+    ByteCount, Disk, FileDisk, Isolation, LogSettings, MemoryDisk, Offset, PartitionLog,
+};
+use wire::records::scan_batches;
 
 fn log_in(disk: &Arc<dyn Disk>, dir: &Path, settings: LogSettings) -> PartitionLog {
     let opened = PartitionLog::open(Arc::clone(disk), dir, settings, NOW, &mut |_| {});
@@ -112,4 +115,33 @@ fn a_preallocated_segment_has_its_room_and_gives_the_rest_back() {
     }
     let (length, reserved) = room(0);
     assert!(reserved < length + (64 << 10), "{reserved} for {length}");
+}
+
+#[test]
+fn a_reader_finds_its_batch_though_the_index_was_cut_or_removed() {
+    for damage in [
+        (|disk, path| disk.open(path)?.set_len(3)) as fn(&dyn Disk, &Path) -> std::io::Result<()>,
+        |disk, path| disk.remove_file(path),
+    ] {
+        let disk = MemoryDisk::shared();
+        let dir = Path::new("data/a-0");
+        let settings = LogSettings {
+            segment_bytes: ByteCount(10_000),
+            index_interval_bytes: ByteCount(100),
+            ..LogSettings::default()
+        };
+        let mut log = log_in(&disk, dir, settings);
+        (0..100).for_each(|number| step(&mut log, &[batch(number, 1, 200)]));
+        let index = dir.join("00000000000000000000.index");
+        assert!(disk.open(&index).unwrap().len().unwrap() > 3);
+        damage(disk.as_ref(), &index).unwrap();
+        for from in [30, 5, 20] {
+            let plan = log
+                .view()
+                .plan_read(Offset(from), ByteCount(1), Isolation::ReadUncommitted);
+            let read = plan.unwrap().execute().unwrap();
+            let first = scan_batches(&read[0]).next().unwrap().unwrap().0;
+            assert_eq!(first.base_offset, from);
+        }
+    }
 }
