@@ -1,11 +1,13 @@
 //! The machines over their journals: random commands, a crash at any disk operation, a replay.
 //!
-//! The broker's `Journal` runs here as it is; what the coordinator and the controller do around it (make the records of a step
-//! durable, then answer) is played by `groups` and `cluster`.
+//! The broker's `Journal` runs here as it is; what the owners do around it (make the records of a step durable, then answer) is
+//! played by `groups`, `cluster`, `transactions` (with a shard for what producers write) and `share`.
 
 mod cluster;
 mod groups;
 mod members;
+mod share;
+mod transactions;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +22,8 @@ use crate::{Reached, story};
 
 pub use cluster::run as run_cluster;
 pub use groups::run as run_groups;
+pub use share::run as run_share;
+pub use transactions::run as run_transactions;
 
 const DATA: &str = "data";
 /// A start that fails because the disk does is tried again this often; then the disk is mended.
@@ -33,6 +37,8 @@ struct Store {
     directory: PathBuf,
     journal: Option<Journal>,
     now_ms: i64,
+    /// No faults: what is under way is to come to its end.
+    is_calm: bool,
     reached: Reached,
 }
 
@@ -45,6 +51,7 @@ impl Store {
             directory: format!("{DATA}/{name}-0").into(),
             journal: None,
             now_ms: 1_700_000_000_000,
+            is_calm: false,
             reached: Reached::default(),
         }
     }
@@ -76,6 +83,9 @@ impl Store {
     }
 
     fn plan_fault(&mut self, chances: usize, operations: usize) {
+        if self.is_calm {
+            return;
+        }
         let nth = 1 + self.dice.below(operations) as u64;
         match self.dice.below(chances) {
             0 => self.rig.fail_at(nth, Fault::DeviceError),

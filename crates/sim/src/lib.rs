@@ -16,6 +16,13 @@
 //! | `LogStartNeverGoesBack` | what was deleted stays deleted, and only what may go is deleted |
 //! | `GenerationsNeverGoBack` | a group's recorded generation only grows |
 //! | `EveryRequestIsAnswered` | a step that succeeds answers everything it was asked |
+//! | `AllOrNothing` | readers of committed records see a transaction with all that its producer was told is stored, or nothing of it |
+//! | `FencedIsRefused` | a producer whose place was taken has nothing added to a transaction |
+//! | `OneProducerPerEpoch` | no two instances of a transactional producer are told the same epoch |
+//! | `NothingHangs` | once every end is carried out no partition holds its readers of committed records up |
+//! | `OneOwnerPerRecord` | a record of a share group is with one member at a time |
+//! | `WorkComesToAnEnd` | a member that works on all it gets comes to the end of the partition, dead letters included |
+//! | `SameTable` | whoever reads a compacted log into a table gets what was promised, whatever a compaction was cut short by |
 //! | `RecoveryFindsNoDamage` | crashes of a disk that keeps its promises are not taken for damage |
 //!
 //! The binary `sim` runs seeds and tells how to replay one that fails; `Sabotage` shows that each invariant can fail.
@@ -43,10 +50,21 @@ pub enum Scenario {
     Groups,
     /// Topics, settings and producer ids over their journal.
     Cluster,
+    /// The transaction coordinator over its journal, and the partitions that its producers write to.
+    Transactions,
+    /// Share partitions over their journal.
+    Share,
 }
 
 impl Scenario {
-    pub const ALL: &[Self] = &[Self::Log, Self::Shard, Self::Groups, Self::Cluster];
+    pub const ALL: &[Self] = &[
+        Self::Log,
+        Self::Shard,
+        Self::Groups,
+        Self::Cluster,
+        Self::Transactions,
+        Self::Share,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -54,6 +72,8 @@ impl Scenario {
             Self::Shard => "shard",
             Self::Groups => "groups",
             Self::Cluster => "cluster",
+            Self::Transactions => "transactions",
+            Self::Share => "share",
         }
     }
 
@@ -109,5 +129,7 @@ pub fn run(scenario: Scenario, seed: u64, sabotage: Sabotage) -> Reached {
         Scenario::Shard => shards::run(seed, sabotage),
         Scenario::Groups => journals::run_groups(seed, sabotage),
         Scenario::Cluster => journals::run_cluster(seed, sabotage),
+        Scenario::Transactions => journals::run_transactions(seed, sabotage),
+        Scenario::Share => journals::run_share(seed, sabotage),
     }
 }

@@ -6,12 +6,14 @@
 //! cargo run -p sim -- --endless                        until one fails; begins behind --seeds
 //! ```
 
+use std::ops::Range;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use sim::{Reached, Sabotage, Scenario, story};
 
-const USAGE: &str = "usage: sim [--seeds N] [--first N] [--seed N] [--endless] [--scenario log|shard|groups|cluster] [--quiet]";
+const USAGE: &str = "usage: sim [--seeds N] [--first N] [--seed N] [--endless] [--scenario log|shard|groups|cluster|transactions|share] [--quiet]";
 
 struct Arguments {
     first: u64,
@@ -41,19 +43,36 @@ fn main() -> ExitCode {
         true => u64::MAX,
         false => arguments.first.saturating_add(arguments.seeds),
     };
-    for scenario in &arguments.scenarios {
-        if !arguments.is_endless {
-            run(*scenario, arguments.first..end);
-        }
-    }
     if arguments.is_endless {
         endless(&arguments);
+    } else if arguments.is_told {
+        // This is the thread that prints its story.
+        for scenario in &arguments.scenarios {
+            run(*scenario, arguments.first..end);
+        }
+    } else {
+        run_all(&arguments.scenarios, arguments.first..end);
     }
     ExitCode::SUCCESS
 }
 
+/// Runs the scenarios, as many at a time as there are processors; each on one thread, which remembers its story.
+fn run_all(scenarios: &[Scenario], seeds: Range<u64>) {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..threads.min(scenarios.len()) {
+            scope.spawn(|| {
+                while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    run(*scenario, seeds.clone());
+                }
+            });
+        }
+    });
+}
+
 /// Runs seeds of one scenario and says what they reached.
-fn run(scenario: Scenario, seeds: std::ops::Range<u64>) {
+fn run(scenario: Scenario, seeds: Range<u64>) {
     let started = Instant::now();
     let mut reached = Reached::default();
     let count = seeds.end - seeds.start;

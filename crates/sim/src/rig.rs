@@ -36,6 +36,18 @@ pub enum Sabotage {
     WrongShard,
     /// Log starts go back at a restart: the disk loses the checkpoint.
     LostCheckpoint,
+    /// The coordinator is told that markers are written, and they are not.
+    LostMarker,
+    /// One partition is told another end of a transaction than the others.
+    WrongOutcome,
+    /// The present producer asks where a former one was meant to.
+    PresentAsFormer,
+    /// Two instances of a producer hear the same answer.
+    TwinInstances,
+    /// A record that a member has is taken for free.
+    EarlyRelease,
+    /// Dead letters are thrown away.
+    LostLetters,
 }
 
 /// A simulated disk with a switch.

@@ -2,7 +2,7 @@
 
 use std::panic::catch_unwind;
 
-use sim::Scenario::{Cluster, Groups, Log, Shard};
+use sim::Scenario::{Cluster, Groups, Log, Shard, Share, Transactions};
 use sim::{Sabotage, Scenario};
 
 const SEEDS: u64 = 80;
@@ -30,6 +30,7 @@ fn a_sync_that_lies_loses_what_was_acknowledged() {
     fires(Log, Sabotage::LyingSync, "AckedIsDurable");
     fires(Shard, Sabotage::LyingSync, "AckedIsDurable");
     fires(Groups, Sabotage::LyingSync, "AckedIsDurable");
+    fires(Share, Sabotage::LyingSync, "AckedIsDurable");
 }
 
 #[test]
@@ -47,6 +48,8 @@ fn a_replay_that_forgets_gives_another_state() {
     fires(Log, Sabotage::ForgetfulReplay, "ReplayEqualsLive");
     fires(Groups, Sabotage::ForgetfulReplay, "ReplayEqualsLive");
     fires(Cluster, Sabotage::ForgetfulReplay, "ReplayEqualsLive");
+    fires(Transactions, Sabotage::ForgetfulReplay, "ReplayEqualsLive");
+    fires(Share, Sabotage::ForgetfulReplay, "ReplayEqualsLive");
 }
 
 #[test]
@@ -87,4 +90,39 @@ fn a_lost_answer_is_missed() {
 #[test]
 fn a_flipped_byte_is_damage() {
     fires(Shard, Sabotage::FlippedByte, "RecoveryFindsNoDamage");
+}
+
+#[test]
+fn a_marker_that_is_lost_holds_readers_up() {
+    fires(Transactions, Sabotage::LostMarker, "NothingHangs");
+}
+
+#[test]
+fn a_partition_that_is_told_another_end_tears_a_transaction() {
+    fires(Transactions, Sabotage::WrongOutcome, "AllOrNothing");
+}
+
+#[test]
+fn a_former_producer_that_is_let_in_is_noticed() {
+    fires(Transactions, Sabotage::PresentAsFormer, "FencedIsRefused");
+}
+
+#[test]
+fn two_instances_with_one_epoch_are_noticed() {
+    fires(Transactions, Sabotage::TwinInstances, "OneProducerPerEpoch");
+}
+
+#[test]
+fn a_sync_that_lies_takes_committed_records_away() {
+    fires(Transactions, Sabotage::LyingSync, "VisibleIsDurable");
+}
+
+#[test]
+fn a_record_that_is_freed_behind_its_owner_gets_a_second_one() {
+    fires(Share, Sabotage::EarlyRelease, "OneOwnerPerRecord");
+}
+
+#[test]
+fn a_dead_letter_that_is_thrown_away_is_missed() {
+    fires(Share, Sabotage::LostLetters, "WorkComesToAnEnd");
 }
