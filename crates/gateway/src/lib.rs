@@ -11,9 +11,12 @@
 
 mod backend;
 mod clock;
+mod entropy;
 mod hybrid;
+mod legacy;
 mod mode;
 pub mod problem;
+mod registry;
 mod table;
 
 use std::sync::Arc;
@@ -31,6 +34,7 @@ pub struct Gateway(Arc<Shared>);
 struct Shared {
     backends: Backends,
     hybrid: Option<Hybrid>,
+    legacy: legacy::Legacy,
     stopping: watch::Receiver<bool>,
 }
 
@@ -43,12 +47,17 @@ impl Gateway {
         Gateway(Arc::new(Shared {
             backends,
             hybrid,
+            legacy: legacy::Legacy::default(),
             stopping,
         }))
     }
 
     pub fn backends(&self) -> &Backends {
         &self.0.backends
+    }
+
+    pub(crate) fn legacy(&self) -> &legacy::Legacy {
+        &self.0.legacy
     }
 
     /// Ends when the process is about to stop.
@@ -60,10 +69,12 @@ impl Gateway {
 
     /// The routes of this crate, for the server to mount.
     pub fn router(&self) -> axum::Router {
-        let (router, _document) = utoipa_axum::router::OpenApiRouter::new()
+        let (router, document) = utoipa_axum::router::OpenApiRouter::new()
             .merge(hybrid::router())
+            .merge(legacy::router())
             .split_for_parts();
-        router.with_state(self.clone())
+        let paths = legacy::LegacyPaths::of(&document);
+        legacy::in_any_case(router.with_state(self.clone()), paths)
     }
 
     /// The gateway's own metrics in Prometheus' text format.

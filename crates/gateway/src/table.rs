@@ -114,6 +114,15 @@ where
         self.shared.rows.read().get(key).cloned()
     }
 
+    /// The rows whose keys begin with `prefix`, by key.
+    pub fn rows_under(&self, prefix: &str) -> Vec<(String, Row<V>)> {
+        let rows = self.shared.rows.read();
+        rows.range(prefix.to_owned()..)
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .map(|(key, row)| (key.clone(), row.clone()))
+            .collect()
+    }
+
     /// Every row, by key.
     pub fn rows(&self) -> Vec<(String, Row<V>)> {
         let rows = self.shared.rows.read();
@@ -131,6 +140,27 @@ where
         let value = self.shared.encode(value)?;
         let offset = self.write(key, Some(&value), &[]).await?;
         self.wait_for(offset + 1).await
+    }
+
+    /// Writes many rows, as [`Table::put`] does each, and waits once.
+    ///
+    /// # Errors
+    /// As [`Table::put`]; some may have been written then.
+    pub async fn put_all(&self, rows: &[(String, V)]) -> Result<(), TableError> {
+        let mut encoded = Vec::with_capacity(rows.len());
+        for (key, value) in rows {
+            self.check_room(key)?;
+            encoded.push((key, self.shared.encode(value)?));
+        }
+        let records: Vec<OutgoingRecord<'_>> = encoded
+            .iter()
+            .map(|(key, value)| self.record(key, Some(value), &[]))
+            .collect();
+        let mut end = 0;
+        for outcome in self.shared.backend.producer()?.send_many(&records).await {
+            end = end.max(outcome?.offset + 1);
+        }
+        self.wait_for(end).await
     }
 
     /// Writes a row unless there is one; tells whether it did.
@@ -184,16 +214,25 @@ where
         value: Option<&[u8]>,
         headers: &[(String, Option<Vec<u8>>)],
     ) -> Result<i64, TableError> {
-        let record = OutgoingRecord {
+        let record = self.record(key, value, headers);
+        let acknowledged = self.shared.backend.producer()?.send(&record)?.await?;
+        Ok(acknowledged.offset)
+    }
+
+    fn record<'a>(
+        &self,
+        key: &'a str,
+        value: Option<&'a [u8]>,
+        headers: &'a [(String, Option<Vec<u8>>)],
+    ) -> OutgoingRecord<'a> {
+        OutgoingRecord {
             topic: self.shared.settings.topic,
             partition: Some(0),
             key: Some(key.as_bytes()),
             value,
             headers,
             ..OutgoingRecord::default()
-        };
-        let acknowledged = self.shared.backend.producer()?.send(&record)?.await?;
-        Ok(acknowledged.offset)
+        }
     }
 
     async fn wait_for(&self, end: i64) -> Result<(), TableError> {
