@@ -167,11 +167,7 @@ impl Connection {
     }
 
     async fn negotiate(&mut self) -> Result<(), ClientError> {
-        let request = api_versions::Request {
-            client_software_name: "thalweg",
-            client_software_version: env!("CARGO_PKG_VERSION"),
-            ..api_versions::Request::default()
-        };
+        let request = api_versions_request();
         let mut reply = self.exchange(&request, FIRST_VERSION).await?;
         // A broker that does not know the version answers error 35 in v0, whatever was asked.
         let code = reply
@@ -295,6 +291,15 @@ impl Connection {
             address: self.address.clone(),
             reason: reason.to_owned(),
         }
+    }
+}
+
+/// Who we are, and the question what the broker offers.
+pub(crate) fn api_versions_request() -> api_versions::Request<'static> {
+    api_versions::Request {
+        client_software_name: "thalweg",
+        client_software_version: env!("CARGO_PKG_VERSION"),
+        ..api_versions::Request::default()
     }
 }
 

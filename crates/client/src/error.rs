@@ -95,6 +95,8 @@ impl ClientError {
                     | Code::NotEnoughReplicasAfterAppend
                     | Code::NetworkException
                     | Code::UnknownServerError
+                    // A record that was sent before its connection broke, and the next one was not let in.
+                    | Code::SaslAuthenticationFailed
             ),
             ClientError::NotOffered { .. }
             | ClientError::Busy { .. }
@@ -118,9 +120,11 @@ impl ClientError {
 fn kind_of(code: ErrorCode) -> ErrorKind {
     use ErrorCode as Code;
     match code {
-        Code::UnknownTopicOrPartition | Code::UnknownTopicId | Code::GroupIdNotFound => {
-            ErrorKind::NotFound
-        }
+        Code::UnknownTopicOrPartition
+        | Code::UnknownTopicId
+        | Code::GroupIdNotFound
+        | Code::TransactionalIdNotFound
+        | Code::ResourceNotFound => ErrorKind::NotFound,
         Code::TopicAlreadyExists | Code::NonEmptyGroup | Code::GroupSubscribedToTopic => {
             ErrorKind::Conflict
         }

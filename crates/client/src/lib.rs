@@ -22,7 +22,11 @@ mod security;
 mod tls;
 mod transactions;
 
-pub use admin::{Admin, configs, groups, log_dirs, offsets, topics};
+pub use admin::{
+    Admin, Outcomes, TopicPartition, acls, configs, consumer_groups, delete_records,
+    describe_cluster, elections, features, groups, log_dirs, offsets, producers, quorum, quotas,
+    reassignments, scram, share_groups, topics, transactional_ids,
+};
 pub use async_producer::{Acknowledged, Acknowledgement, Acknowledgements, AsyncProducer, Outcome};
 pub use cluster::Cluster;
 pub use connection::{Connection, Reply};

@@ -18,6 +18,22 @@ const FETCH_OF_ONE_GROUP: i16 = 7;
 /// The last version of OffsetCommit that names topics.
 const COMMIT_BY_NAME: i16 = 9;
 
+/// What a coordinator keeps, by the number in requests; share groups are found as groups.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Coordinated {
+    Group = 0,
+    Transaction = 1,
+}
+
+impl Coordinated {
+    fn name(self) -> &'static str {
+        match self {
+            Coordinated::Group => "group",
+            Coordinated::Transaction => "transactional id",
+        }
+    }
+}
+
 /// A group as listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupListing {
@@ -78,9 +94,18 @@ impl Admin {
 
     /// The broker that keeps the group; waits while the cluster is still choosing one.
     pub async fn coordinator(&mut self, group: &str) -> Result<i32, ClientError> {
+        self.coordinator_of(Coordinated::Group, group).await
+    }
+
+    pub(crate) async fn coordinator_of(
+        &mut self,
+        kind: Coordinated,
+        key: &str,
+    ) -> Result<i32, ClientError> {
         let deadline = Instant::now() + self.cluster.timeout();
         let request = find_coordinator::Request {
-            key: group,
+            key,
+            key_type: kind as i8,
             ..find_coordinator::Request::default()
         };
         loop {
@@ -89,7 +114,7 @@ impl Admin {
                 .call_up_to(&request, FIND_ONE_COORDINATOR)
                 .await?;
             let answer = reply.read()?;
-            let what = || format!("finding the coordinator of group {group}");
+            let what = || format!("finding the coordinator of {} {key}", kind.name());
             let Err(error) = check(answer.error_code, answer.error_message.as_deref(), what) else {
                 return Ok(answer.node_id);
             };

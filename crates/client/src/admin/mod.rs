@@ -1,12 +1,26 @@
 //! Admin requests to a cluster: each goes to the broker that can answer it, by connections of our own.
 
+pub mod acls;
 pub mod configs;
+pub mod consumer_groups;
+mod delete_offsets;
+pub mod delete_records;
+pub mod describe_cluster;
+pub mod elections;
+pub mod features;
 pub mod groups;
 pub mod log_dirs;
 pub mod offsets;
+pub mod producers;
+pub mod quorum;
+pub mod quotas;
+pub mod reassignments;
+pub mod scram;
+pub mod share_groups;
 pub mod topics;
+pub mod transactional_ids;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use wire::{ErrorCode, metadata};
@@ -18,6 +32,12 @@ use topics::{Broker, ClusterInfo};
 
 /// The pause before a request is tried again because the cluster was not ready for it.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// A topic and a partition of it.
+pub type TopicPartition = (String, i32);
+
+/// What became of each part of a request that brokers carry out in parts: some may be done and others refused.
+pub type Outcomes<T> = Vec<(T, Result<(), ClientError>)>;
 
 /// Connections to the brokers of a cluster, opened as they are needed.
 pub struct Admin {
@@ -160,4 +180,15 @@ pub(crate) async fn pause_or_give_up(
     }
     tokio::time::sleep(RETRY_PAUSE).await;
     Ok(())
+}
+
+/// Partition numbers by topic, as requests have them.
+pub(crate) fn by_topic<'a>(
+    partitions: impl IntoIterator<Item = &'a TopicPartition>,
+) -> BTreeMap<&'a str, Vec<i32>> {
+    let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+    for (topic, partition) in partitions {
+        topics.entry(topic).or_default().push(*partition);
+    }
+    topics
 }

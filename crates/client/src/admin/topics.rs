@@ -139,6 +139,28 @@ impl Admin {
         self.ask_for_topic(name, false).await
     }
 
+    /// The broker that leads a partition.
+    pub(crate) async fn leader(&mut self, topic: &str, partition: i32) -> Result<i32, ClientError> {
+        let what = || format!("{topic}-{partition}");
+        let found = self.topic(topic).await?.partitions.into_iter();
+        match found
+            .map(|p| (p.index, p.leader))
+            .find(|(index, _)| *index == partition)
+        {
+            Some((_, leader)) if leader >= 0 => Ok(leader),
+            Some(_) => Err(ClientError::refused(
+                what(),
+                ErrorCode::LeaderNotAvailable,
+                None,
+            )),
+            None => Err(ClientError::refused(
+                what(),
+                ErrorCode::UnknownTopicOrPartition,
+                None,
+            )),
+        }
+    }
+
     /// One topic; a missing one is created where the cluster does that on first use.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ use wire::{ErrorCode, sasl_authenticate, sasl_handshake};
 use crate::connection::Connection;
 use crate::error::ClientError;
 use crate::security::{Sasl, refuse};
+pub(crate) use scram::salted_password;
 pub(crate) use tokens::Token;
 
 /// Randomness in a SCRAM nonce; Kafka's own clients take 130 bits.

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 
 use wire::ApiKey;
 
-use super::scram::salted_password;
 use super::*;
 use crate::scripted_broker::certificates::{Host, authority};
 use crate::scripted_broker::{Answer, Asked, start, start_with};
