@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use rdkafka::producer::Producer as _;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use crate::consumer::{Consumer, Position};
 use crate::error::ClientError;
 use crate::producer::Producer;
 
@@ -26,6 +28,37 @@ impl Producer {
         self.inner
             .begin_transaction()
             .map_err(|error| self.error("beginning a transaction".into(), &error))
+    }
+
+    /// Adds offsets of the consumer's group to the transaction: they are committed with it or not at all. `next` are the offsets
+    /// to go on from, each one after the last that was processed.
+    ///
+    /// # Errors
+    /// `Refused` when the group has gone on without this consumer; the transaction must be aborted then.
+    pub fn send_offsets(
+        &self,
+        consumer: &Consumer,
+        topic: &str,
+        next: &[Position],
+        limit: Duration,
+    ) -> Result<(), ClientError> {
+        let what = || format!("adding offsets of {topic} to a transaction");
+        let group = consumer
+            .group_metadata()
+            .ok_or_else(|| ClientError::Client {
+                what: what(),
+                reason: "the consumer has no group; give it a group.id".to_owned(),
+            })?;
+        let mut offsets = TopicPartitionList::with_capacity(next.len());
+        for position in next {
+            let offset = Offset::Offset(position.offset);
+            offsets
+                .add_partition_offset(topic, position.partition, offset)
+                .map_err(|error| self.error(what(), &error))?;
+        }
+        self.inner
+            .send_offsets_to_transaction(&offsets, &group, limit)
+            .map_err(|error| self.error(what(), &error))
     }
 
     /// Waits for all deliveries and commits.
