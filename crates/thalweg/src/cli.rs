@@ -60,6 +60,9 @@ enum Command {
     /// List, describe, reset and delete consumer groups
     #[command(subcommand)]
     Group(commands::group::Verb),
+    /// Guided runs that show what topics, keys, order, groups and offsets do, and check it
+    #[command(subcommand)]
+    Lab(commands::lab::Verb),
     /// Measure a cluster: throughput and latency
     #[command(subcommand)]
     Bench(commands::bench::Verb),
@@ -172,6 +175,8 @@ fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Group(verb) => {
             client_runtime()?.block_on(commands::group::run(&client(verb.client())?, verb))
         }
+        // A run blocks and has a runtime of its own.
+        Command::Lab(verb) => commands::lab::run(&client(verb.client())?, &verb),
         Command::Bench(verb) => {
             client_runtime()?.block_on(commands::bench::run(&client(verb.client())?, verb))
         }

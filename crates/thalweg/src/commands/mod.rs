@@ -16,6 +16,7 @@ mod group_delete;
 mod group_describe;
 mod group_list;
 mod group_reset;
+pub mod lab;
 pub mod produce;
 pub mod reference;
 pub mod topic;
