@@ -41,7 +41,19 @@ struct Inner {
     cluster: Cluster,
     admins: AdminPool,
     reader: Reader,
-    producer: Mutex<Option<AsyncProducer>>,
+    /// One by how many acknowledgements are wanted.
+    producers: Mutex<[Option<AsyncProducer>; 3]>,
+}
+
+/// Who must have a record before it counts as stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Acks {
+    /// All in-sync replicas.
+    #[default]
+    All,
+    Leader,
+    /// Nobody: the offset is not known either.
+    None,
 }
 
 impl Backend {
@@ -50,7 +62,7 @@ impl Backend {
             source,
             admins: cluster.admin_pool(ADMIN_CONNECTIONS),
             reader: cluster.reader(),
-            producer: Mutex::new(None),
+            producers: Mutex::default(),
             cluster,
         }))
     }
@@ -115,12 +127,25 @@ impl Backend {
     /// # Errors
     /// `Client` when a property of the cluster is not accepted.
     pub fn producer(&self) -> Result<AsyncProducer, ClientError> {
-        let mut producer = self.0.producer.lock();
-        if let Some(producer) = &*producer {
+        self.producer_with(Acks::All)
+    }
+
+    /// A producer that waits for fewer acknowledgements, made at the first call.
+    ///
+    /// # Errors
+    /// As [`Backend::producer`].
+    pub fn producer_with(&self, acks: Acks) -> Result<AsyncProducer, ClientError> {
+        let (place, value) = match acks {
+            Acks::All => (0, "all"),
+            Acks::Leader => (1, "1"),
+            Acks::None => (2, "0"),
+        };
+        let mut producers = self.0.producers.lock();
+        if let Some(producer) = &producers[place] {
             return Ok(producer.clone());
         }
-        let opened = self.0.cluster.async_producer(&[])?;
-        *producer = Some(opened.clone());
+        let opened = self.0.cluster.async_producer(&[("acks", value)])?;
+        producers[place] = Some(opened.clone());
         Ok(opened)
     }
 }

@@ -9,23 +9,36 @@
 //! - `legacy`: `/api`, a file per controller of the documents. `v1`: a file per resource.
 //! - `hybrid`: what was stored here is forwarded to Kafka, in order and once.
 
+mod access_log;
 mod backend;
 mod clock;
+mod docs;
 mod entropy;
 mod hybrid;
 mod legacy;
 mod mode;
+mod openapi;
 pub mod problem;
 mod registry;
+mod request_id;
 mod table;
+mod traceparent;
+mod v1;
 
 use std::sync::Arc;
 
+use axum::Router;
+use axum::http::Uri;
+use axum::middleware;
 use tokio::sync::watch;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
 
 pub use backend::{Backend, Backends, Source};
 use hybrid::Hybrid;
 pub use mode::{Mode, ModeError};
+use problem::{METHOD_NOT_ALLOWED, NOT_FOUND, Problem};
+pub use v1::{from, time};
 
 /// Everything that handlers share; clones are handles to the same.
 #[derive(Clone)]
@@ -67,14 +80,17 @@ impl Gateway {
         let _ = stopping.wait_for(|stopping| *stopping).await;
     }
 
-    /// The routes of this crate, for the server to mount.
-    pub fn router(&self) -> axum::Router {
-        let (router, document) = utoipa_axum::router::OpenApiRouter::new()
-            .merge(hybrid::router())
-            .merge(legacy::router())
-            .split_for_parts();
-        let paths = legacy::LegacyPaths::of(&document);
-        legacy::in_any_case(router.with_state(self.clone()), paths)
+    /// Every route of this crate, for the server to mount; what nobody has is answered 404 with a problem.
+    pub fn router(&self) -> Router {
+        let (routes, described) = routes().split_for_parts();
+        let legacy_paths = legacy::LegacyPaths::of(&described);
+        let router = routes
+            .merge(docs::router(&openapi::complete(described)))
+            .fallback(not_found)
+            .method_not_allowed_fallback(method_not_allowed)
+            .layer(middleware::from_fn(request_id::identify))
+            .with_state(self.clone());
+        legacy::in_any_case(router, legacy_paths)
     }
 
     /// The gateway's own metrics in Prometheus' text format.
@@ -87,4 +103,33 @@ impl Gateway {
     pub(crate) fn hybrid(&self) -> Option<&Hybrid> {
         self.0.hybrid.as_ref()
     }
+}
+
+/// The routes of every area, each described beside its handler.
+fn routes() -> OpenApiRouter<Gateway> {
+    OpenApiRouter::new()
+        .merge(v1::router())
+        .merge(hybrid::router())
+        .merge(legacy::router())
+}
+
+/// The OpenAPI document of all routes.
+pub fn openapi() -> OpenApi {
+    openapi::complete(routes().into_openapi())
+}
+
+async fn not_found(uri: Uri) -> Problem {
+    let detail = format!(
+        "nothing is at {}; /openapi.json lists every path",
+        uri.path()
+    );
+    Problem::new(NOT_FOUND, detail)
+}
+
+async fn method_not_allowed(uri: Uri) -> Problem {
+    let detail = format!(
+        "{} does not take this method; the Allow header names those it takes",
+        uri.path()
+    );
+    Problem::new(METHOD_NOT_ALLOWED, detail)
 }

@@ -1,0 +1,90 @@
+//! `/v1`: a file per resource, each with its `router()`; what they share is here and in `request.rs`.
+//!
+//! Handlers are thin: they read the request, make one call, and answer. Everything works on the primary cluster of the mode in
+//! force (`Backends::primary`), by the Kafka protocol alone. Errors are [`crate::problem`]s; lists have cursors; names are
+//! snake_case; nothing is created unasked.
+
+mod brokers;
+mod configs;
+mod cursor;
+mod etag;
+mod filter;
+pub mod from;
+mod incoming;
+mod outcome;
+mod outgoing;
+mod produce;
+mod produce_stream;
+mod read;
+pub(crate) mod request;
+mod scan;
+mod start;
+pub mod time;
+mod topic_list;
+mod topics;
+
+use client::topics::Topic;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Gateway;
+use crate::backend::Backend;
+use crate::problem::{Problem, TOPIC_NOT_FOUND};
+
+/// Every route of `/v1`, with its description.
+pub fn router() -> OpenApiRouter<Gateway> {
+    OpenApiRouter::new()
+        .routes(routes!(topic_list::list))
+        .merge(topics::router())
+        .routes(routes!(read::read, produce::produce))
+        .merge(configs::router())
+        .merge(brokers::router())
+}
+
+/// The topic, as it was at most a second ago; never created.
+///
+/// # Errors
+/// `topic-not-found`; whatever keeps the cluster from answering.
+pub(crate) async fn topic_of(backend: &Backend, name: &str) -> Result<Topic, Problem> {
+    check_name(name).map_err(|detail| Problem::new(TOPIC_NOT_FOUND, detail))?;
+    Ok(backend.reader().topic(name).await?)
+}
+
+/// Kafka's rule for the names of topics.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let is_right = (1..=249).contains(&name.len()) && !matches!(name, "." | "..");
+    match is_right && name.chars().all(is_legal) {
+        true => Ok(()),
+        false => Err(format!(
+            "`{name}` cannot be a topic's name: 1 to 249 letters, digits, dots, underscores and hyphens"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_kafkas_rule() {
+        for name in ["a", "a.b_c-D9", &"x".repeat(249)] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+        for name in [
+            "",
+            ".",
+            "..",
+            "a b",
+            "a/b",
+            "ü",
+            "a:truncate",
+            &"x".repeat(250),
+        ] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! `/v1` through its public door, on an embedded broker: the router is called as HTTP calls it.
+
+mod door;
+mod records;
+mod refusals;
+mod topics;
