@@ -7,6 +7,7 @@ use crate::admin::Admin;
 use crate::async_producer::AsyncProducer;
 use crate::consumer::Consumer;
 use crate::error::ClientError;
+use crate::group_reader::GroupReader;
 use crate::pool::AdminPool;
 use crate::producer::{Delivery, Producer};
 use crate::reader::Reader;
@@ -152,6 +153,19 @@ impl Cluster {
     /// Reads by position, outside any group; connects when it is first asked.
     pub fn reader(&self) -> Reader {
         Reader::new(self)
+    }
+
+    /// One member of `group` that reads `topics`, for any number of async callers; it joins at once.
+    ///
+    /// # Errors
+    /// `Client` when a property is unknown or out of range.
+    pub fn group_reader(
+        &self,
+        group: &str,
+        topics: &[&str],
+        properties: &[(&str, &str)],
+    ) -> Result<GroupReader, ClientError> {
+        GroupReader::join(self, group, topics, properties)
     }
 
     /// A consumer, idle until it subscribes or is given partitions.

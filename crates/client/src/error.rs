@@ -125,9 +125,12 @@ fn kind_of(code: ErrorCode) -> ErrorKind {
         | Code::GroupIdNotFound
         | Code::TransactionalIdNotFound
         | Code::ResourceNotFound => ErrorKind::NotFound,
-        Code::TopicAlreadyExists | Code::NonEmptyGroup | Code::GroupSubscribedToTopic => {
-            ErrorKind::Conflict
-        }
+        Code::TopicAlreadyExists
+        | Code::NonEmptyGroup
+        | Code::GroupSubscribedToTopic
+        | Code::IllegalGeneration
+        | Code::UnknownMemberId
+        | Code::RebalanceInProgress => ErrorKind::Conflict,
         Code::RequestTimedOut => ErrorKind::TimedOut,
         Code::TopicAuthorizationFailed
         | Code::GroupAuthorizationFailed

@@ -1,6 +1,7 @@
 //! What `client` offers for data, against a broker of our own: producing, reading by position, groups, work queues.
 
 mod async_producer;
+mod group_reader;
 mod reader;
 
 use std::time::Duration;
