@@ -35,17 +35,17 @@ impl Gateway {
 
     /// With nothing behind it but Apache Kafka.
     pub fn on_kafka(scratch: &Scratch, kafka: &Kafka) -> Result<Gateway, String> {
-        Gateway::start(scratch.path(), &["--kafka", &kafka.bootstrap()])
+        let bootstrap = kafka.bootstrap();
+        Gateway::start(scratch.path(), &["--mode", "kafka", "--kafka", &bootstrap])
     }
 
     /// With the embedded broker on disk and Apache Kafka.
     pub fn hybrid(scratch: &Scratch, kafka: &Kafka) -> Result<Gateway, String> {
+        let bootstrap = kafka.bootstrap();
         let data = scratch.path().join("hybrid-data");
         let data = data.to_string_lossy();
-        Gateway::start(
-            scratch.path(),
-            &["--hybrid", "--kafka", &kafka.bootstrap(), "--data", &data],
-        )
+        let flags = ["--mode", "hybrid", "--kafka", &bootstrap, "--data", &data];
+        Gateway::start(scratch.path(), &flags)
     }
 
     /// `thalweg start` on free ports with further flags; its output goes to a file in `folder`.

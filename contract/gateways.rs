@@ -7,8 +7,9 @@ use crate::golden;
 use crate::subject::{Subject, contract};
 
 contract! {
+    EVERYWHERE:
+        a_gateway_answers_that_it_is_alive;
     EMBEDDED:
-        a_gateway_answers_that_it_is_alive,
         a_gateway_stops_cleanly_when_asked,
         a_golden_answer_is_compared_by_value_and_by_placeholder;
 }

@@ -22,9 +22,14 @@ mod traffic;
 mod world;
 
 // The tests, a file per area; each file's list of tests is added to `TESTS` below.
+mod async_clients;
+mod drills;
 mod gateways;
+mod groups;
 mod records;
+mod security;
 mod topics;
+mod transactions;
 
 // How jars are fetched and processes kept is shared with `cargo xtask interop` and `bench`.
 #[path = "../xtask/src/kafka/jars.rs"]
@@ -49,7 +54,16 @@ use subject::Test;
 use world::World;
 
 /// Every file's tests. Those of one subject run in this order, as many at once as `--test-threads` says.
-const TESTS: &[&[Test]] = &[topics::TESTS, records::TESTS, gateways::TESTS];
+const TESTS: &[&[Test]] = &[
+    topics::TESTS,
+    records::TESTS,
+    groups::TESTS,
+    transactions::TESTS,
+    async_clients::TESTS,
+    security::TESTS,
+    gateways::TESTS,
+    drills::TESTS,
+];
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
