@@ -7,7 +7,7 @@
 //! - [`problem`]: every error answer of `/v1`, one catalogue.
 //! - `table`: state in compacted topics, the same in every process.
 //! - `legacy`: `/api`, a file per controller of the documents. `v1`: a file per resource.
-//! - `hybrid`: what was stored here is forwarded to Kafka, in order and once.
+//! - `hybrid`: what was stored here is forwarded to Kafka, in order and once. `page`: what a browser sees at `/`.
 
 mod access_log;
 mod backend;
@@ -18,10 +18,13 @@ mod hybrid;
 mod legacy;
 mod mode;
 mod openapi;
+mod page;
 pub mod problem;
 mod registry;
 mod request_id;
 mod table;
+#[doc(hidden)]
+pub mod text;
 mod traceparent;
 mod v1;
 
@@ -48,6 +51,7 @@ struct Shared {
     backends: Backends,
     hybrid: Option<Hybrid>,
     legacy: legacy::Legacy,
+    overviews: page::Overviews,
     stopping: watch::Receiver<bool>,
 }
 
@@ -61,6 +65,7 @@ impl Gateway {
             backends,
             hybrid,
             legacy: legacy::Legacy::default(),
+            overviews: page::Overviews::default(),
             stopping,
         }))
     }
@@ -71,6 +76,11 @@ impl Gateway {
 
     pub(crate) fn legacy(&self) -> &legacy::Legacy {
         &self.0.legacy
+    }
+
+    /// What the page at `/` shows.
+    pub(crate) fn overviews(&self) -> &page::Overviews {
+        &self.0.overviews
     }
 
     /// Ends when the process is about to stop.
@@ -86,6 +96,7 @@ impl Gateway {
         let legacy_paths = legacy::LegacyPaths::of(&described);
         let router = routes
             .merge(docs::router(&openapi::complete(described)))
+            .merge(page::router())
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)
             .layer(middleware::from_fn(request_id::identify))

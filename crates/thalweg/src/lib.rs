@@ -10,8 +10,8 @@
 mod embedded;
 #[doc(hidden)]
 pub mod serve;
-#[doc(hidden)]
-pub mod text;
 
 pub use embedded::{Embedded, Settings, embedded};
+#[doc(hidden)]
+pub use gateway::text;
 pub use serve::ServeError;

@@ -6,6 +6,7 @@ use super::overview::{GroupRow, Overview, TopicRow};
 use crate::backend::Backends;
 use crate::hybrid::HybridStatus;
 use crate::mode::Mode;
+use crate::text::{count, size};
 
 /// More rows than this are not drawn; the page says how many there are.
 const MOST_ROWS: usize = 200;
@@ -130,7 +131,7 @@ fn forwarder(body: &mut String, place: &Place, hybrid: &HybridStatus) {
         escape(to),
         hybrid.state,
         count(hybrid.lag),
-        count(i64::try_from(hybrid.forwarded_records).unwrap_or(i64::MAX)),
+        count(hybrid.forwarded_records),
         hybrid
             .reason
             .as_ref()
@@ -270,7 +271,7 @@ fn more(body: &mut String, hidden: usize) {
         let _ = writeln!(
             body,
             "<p class=\"empty\">{} more; <code>GET /v1</code> and the command line list all.</p>",
-            count(i64::try_from(hidden).unwrap_or(i64::MAX))
+            count(hidden as u64)
         );
     }
 }
@@ -287,36 +288,6 @@ fn plural(count: usize, noun: &str) -> String {
     match count {
         1 => format!("1 {noun}"),
         count => format!("{count} {noun}s"),
-    }
-}
-
-/// A count with thousands separated: `1,204,331`.
-fn count(number: i64) -> String {
-    let digits = number.unsigned_abs().to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    if number < 0 { format!("-{text}") } else { text }
-}
-
-/// A size in decimal units: `612 MB`, `1.90 GB`.
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 999.5 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    match unit {
-        0 => format!("{bytes} B"),
-        _ if value < 9.995 => format!("{value:.2} {}", UNITS[unit]),
-        _ if value < 99.95 => format!("{value:.1} {}", UNITS[unit]),
-        _ => format!("{value:.0} {}", UNITS[unit]),
     }
 }
 

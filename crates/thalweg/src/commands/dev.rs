@@ -2,10 +2,11 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use gateway::Mode;
+use operate::provision::Manifest;
 use serde::Serialize;
 use thalweg::ServeError;
 use thalweg::serve::ports::PortChoice;
@@ -13,6 +14,7 @@ use thalweg::serve::{self, ServeSettings, Server, Storage};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Context;
+use crate::commands::topic_provision;
 use crate::config::Settings;
 use crate::config::flags::{ClientFlags, Given, ServerFlags};
 use crate::exit::CommandError;
@@ -143,10 +145,25 @@ fn serve_settings(context: &Context, for_development: bool) -> Result<ServeSetti
         rest_port: rest_port(settings),
         mode,
         kafka: mode.uses_kafka().then(|| context.cluster()),
+        manifest: manifest(settings.text("provision"))?,
         advertised: advertised(settings.text("advertised"))?,
         storage,
         broker_config,
     })
+}
+
+/// A built-in profile by its name, or a file.
+fn manifest(text: &str) -> Result<Option<Manifest>, CommandError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let is_profile = Manifest::profiles().any(|profile| profile == text);
+    let manifest = match is_profile || !Path::new(text).exists() {
+        true => Manifest::of_profile(text),
+        false => Manifest::parse(text, &topic_provision::read(Path::new(text))?),
+    };
+    let manifest = manifest.map_err(|error| CommandError::Usage(error.to_string()))?;
+    Ok(Some(manifest))
 }
 
 /// The second HTTP port. A default one is given up when it is busy, and not opened beside a port that the system chooses.

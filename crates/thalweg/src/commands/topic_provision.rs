@@ -57,7 +57,8 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), CommandError> {
     }
 }
 
-fn read(path: &Path) -> Result<String, CommandError> {
+/// The text of a manifest, of which there is a limit.
+pub fn read(path: &Path) -> Result<String, CommandError> {
     let refused =
         |reason: String| CommandError::Usage(format!("cannot read {}: {reason}", path.display()));
     let file = File::open(path).map_err(|error| refused(error.to_string()))?;

@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use broker::Broker;
 use gateway::Gateway;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::landing;
 use super::limited::LimitedListener;
 use super::open_files;
 
@@ -36,7 +35,6 @@ pub fn router(
 ) -> Router {
     let of_gateway = gateway.router();
     Router::new()
-        .route("/", get(landing_page))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
@@ -63,26 +61,6 @@ pub async fn serve(
 async fn stopped(mut stopping: watch::Receiver<bool>) {
     // A sender that is gone means stopping as well.
     let _ = stopping.wait_for(|stopping| *stopping).await;
-}
-
-/// The page names the address by which the browser came, not the one that was bound.
-async fn landing_page(State(shared): State<Shared>, headers: HeaderMap) -> Response {
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or("127.0.0.1");
-    let Some(broker) = &shared.broker else {
-        return Redirect::temporary("/docs").into_response();
-    };
-    let overview = broker.overview().await;
-    let kafka_port = broker.kafka_addresses()[0].port();
-    let page = landing::page(host, kafka_port, broker.cluster_id(), &overview);
-    let policy = "default-src 'none'; style-src 'unsafe-inline'";
-    let headers = [
-        (header::CACHE_CONTROL, "no-store"),
-        (header::CONTENT_SECURITY_POLICY, policy),
-    ];
-    (headers, Html(page)).into_response()
 }
 
 /// 200 when requests are served, 503 while not; `?verbose` lists the checks.

@@ -4,10 +4,10 @@
 //! both. Above this file nothing knows that the broker is embedded: everything else talks to it over the wire.
 
 mod http;
-mod landing;
 mod limited;
 mod open_files;
 pub mod ports;
+mod provision;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,6 +19,7 @@ pub use broker::Storage;
 use broker::{Advertised, Broker, BrokerSettings, StartError, loopback};
 use client::{ClientError, Cluster};
 use gateway::{Backends, Gateway, Mode};
+use operate::provision::Manifest;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -42,6 +43,8 @@ pub struct ServeSettings {
     pub mode: Mode,
     /// The cluster of the modes that use Kafka.
     pub kafka: Option<Cluster>,
+    /// Topics that are there when the platform is ready.
+    pub manifest: Option<Manifest>,
     pub advertised: Option<(String, u16)>,
     pub storage: Storage,
     /// Broker settings under their Kafka names.
@@ -69,7 +72,7 @@ pub enum ServeError {
     },
     #[error("mode {0} needs a Kafka cluster; name it by --kafka HOST:PORT or in the table [kafka]")]
     NoCluster(Mode),
-    #[error("the broker started but does not answer itself: {0}")]
+    #[error("the cluster does not answer: {0}")]
     SelfCheck(#[from] ClientError),
     #[error("the broker stopped: {0}")]
     Failed(String),
@@ -120,7 +123,11 @@ pub async fn start(settings: ServeSettings) -> Result<Server, ServeError> {
         false => None,
     };
     let (stopping, stop) = watch::channel(false);
-    let gateway = Gateway::new(backends(&settings, broker.as_deref())?, stop.clone());
+    let backends = backends(&settings, broker.as_deref())?;
+    if let Some(manifest) = &settings.manifest {
+        notes.extend(provision::at_start(manifest, &backends, stop.clone()).await?);
+    }
+    let gateway = Gateway::new(backends, stop.clone());
     let router = http::router(broker.clone(), gateway.clone(), stop.clone());
     let http = listeners
         .into_iter()

@@ -1,4 +1,4 @@
-//! Numbers as people read them: counts, sizes, durations.
+//! Numbers as people read them: counts, sizes, durations. On the page at `/`, and in the tables of the command line.
 
 /// A count with thousands separated: `1,204,331`.
 pub fn count(number: impl Into<i128>) -> String {
