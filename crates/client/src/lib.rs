@@ -13,6 +13,7 @@ mod error;
 mod group_reader;
 mod librdkafka;
 mod partitioner;
+mod place;
 mod pool;
 mod producer;
 mod reader;
@@ -20,13 +21,14 @@ mod sasl;
 #[cfg(test)]
 mod scripted_broker;
 mod security;
+pub mod time;
 mod tls;
 mod transactions;
 
 pub use admin::{
     Admin, Outcomes, TopicPartition, acls, configs, consumer_groups, delete_records,
-    describe_cluster, elections, features, groups, log_dirs, offsets, producers, quorum, quotas,
-    reassignments, scram, share_groups, topics, transactional_ids,
+    describe_cluster, elections, features, group_progress, group_reset, groups, log_dirs, offsets,
+    producers, quorum, quotas, reassignments, scram, share_groups, topics, transactional_ids,
 };
 pub use async_producer::{Acknowledged, Acknowledgement, Acknowledgements, AsyncProducer, Outcome};
 pub use cluster::Cluster;
@@ -35,6 +37,7 @@ pub use consumer::{Consumer, Event, IncomingRecord, Position};
 pub use error::{ClientError, ErrorKind};
 pub use group_reader::{GroupReader, GroupRecord};
 pub use partitioner::{NullKeys, Partitioner};
+pub use place::{Bounds, Place};
 pub use pool::{AdminPool, PooledAdmin};
 pub use producer::{Delivery, OutgoingRecord, Producer};
 pub use reader::{FetchLimits, FetchedPartition, Isolation, Reader, Record};

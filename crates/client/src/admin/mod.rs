@@ -8,6 +8,8 @@ pub mod delete_records;
 pub mod describe_cluster;
 pub mod elections;
 pub mod features;
+pub mod group_progress;
+pub mod group_reset;
 pub mod groups;
 pub mod log_dirs;
 pub mod offsets;

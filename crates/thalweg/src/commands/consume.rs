@@ -6,18 +6,18 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use client::offsets::{OffsetQuery, Offsets};
+use client::time::parse_duration;
 use client::topics::Topic;
-use client::{Admin, Consumer, Event, IncomingRecord, Position};
+use client::{Admin, Bounds, Consumer, Event, IncomingRecord, Place, Position};
 
 use super::{assignment, interruption};
 use crate::cli::Context;
 use crate::config::flags::ClientFlags;
 use crate::exit::{CommandError, Exit};
 use crate::output::Format;
-use crate::records::from::{Bounds, From};
 use crate::records::json;
 use crate::records::template::{RecordView, Template};
-use crate::records::time::{now_ms, parse_duration};
+use crate::records::time::now_ms;
 
 /// How long a poll waits: the longest delay before an interruption is noticed.
 const POLL: Duration = Duration::from_millis(100);
@@ -29,7 +29,7 @@ pub struct Args {
     /// Where to start: earliest, latest, -50 (the last 50 of each partition), offset:9, now-15m, time:2026-11-20T12:00:00Z.
     /// With --group only where the group has no offset yet, and only earliest or latest
     #[arg(long, default_value = "earliest", allow_hyphen_values = true)]
-    from: From,
+    from: Place,
     /// Read as a member of this group and commit what was printed
     #[arg(short, long)]
     group: Option<String>,
@@ -103,7 +103,7 @@ fn printer(format: &Format, template: Option<&str>) -> Result<Printer, CommandEr
 }
 
 fn open(context: &Context, args: &Args) -> Result<Consumer, CommandError> {
-    let reset = if args.from == From::Latest {
+    let reset = if args.from == Place::Latest {
         "latest"
     } else {
         "earliest"
@@ -131,7 +131,7 @@ fn open(context: &Context, args: &Args) -> Result<Consumer, CommandError> {
 }
 
 fn check_group_flags(args: &Args) -> Result<(), CommandError> {
-    if !matches!(args.from, From::Earliest | From::Latest) {
+    if !matches!(args.from, Place::Earliest | Place::Latest) {
         let what =
             "with --group, --from is earliest or latest; move a group with `thalweg group reset`";
         return Err(CommandError::Usage(what.to_owned()));

@@ -1,8 +1,5 @@
 //! `thalweg group …`.
 
-use client::groups::Group;
-use client::{Admin, ErrorKind};
-
 use super::{group_delete, group_describe, group_list, group_reset};
 use crate::cli::Context;
 use crate::config::flags::ClientFlags;
@@ -38,28 +35,4 @@ pub async fn run(context: &Context, verb: Verb) -> Result<(), CommandError> {
         Verb::Reset(args) => group_reset::run(context, &args).await,
         Verb::Delete(args) => group_delete::run(context, &args).await,
     }
-}
-
-/// The group; one of the newer types, which DescribeGroups does not know, comes without members and with its type.
-pub async fn find(admin: &mut Admin, name: &str) -> Result<(Group, Option<String>), CommandError> {
-    let error = match admin.group(name).await {
-        Ok(group) => return Ok((group, None)),
-        Err(error) if error.kind() == ErrorKind::NotFound => error,
-        Err(error) => return Err(error.into()),
-    };
-    let listed = admin
-        .groups()
-        .await?
-        .into_iter()
-        .find(|group| group.name == name);
-    let Some(listed) = listed else {
-        return Err(error.into());
-    };
-    let group = Group {
-        name: listed.name,
-        state: listed.state,
-        coordinator: admin.coordinator(name).await?,
-        ..Group::default()
-    };
-    Ok((group, Some(listed.kind)))
 }

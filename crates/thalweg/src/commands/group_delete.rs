@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use super::confirm;
-use super::group::find;
 use crate::cli::Context;
 use crate::config::flags::ClientFlags;
 use crate::exit::CommandError;
@@ -29,7 +28,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), CommandError> {
     let mut admin = context.cluster().admin().await?;
     let names = args.names.join(", ");
     for name in &args.names {
-        find(&mut admin, name).await?;
+        admin.find_group(name).await?;
     }
     confirm(
         &format!("Delete {names} and the offsets it committed?"),

@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use client::Admin;
-use client::groups::{Committed, Group, Member};
-use client::offsets::OffsetQuery;
-use client::topics::Topic;
+use client::group_progress::{PartitionProgress, total_lag, worst_lag_seconds};
+use client::groups::Member;
 use serde::Serialize;
 
-use super::group::find;
 use crate::cli::Context;
 use crate::config::flags::ClientFlags;
 use crate::exit::CommandError;
@@ -61,95 +58,44 @@ struct PartitionRow {
 
 pub async fn run(context: &Context, args: &Args) -> Result<(), CommandError> {
     let mut admin = context.cluster().admin().await?;
-    let (group, kind) = find(&mut admin, &args.name).await?;
-    if let Some(kind) = kind {
+    let (group, listed) = admin.find_group(&args.name).await?;
+    if let Some(listed) = listed {
         eprintln!(
-            "note: {} is a group of type {kind}; its members are not shown",
-            args.name
+            "note: {} is a group of type {}; its members are not shown",
+            args.name, listed.kind
         );
     }
     let committed = admin.committed(&args.name).await?;
-    let partitions = partitions(&mut admin, &group, &committed).await?;
+    let partitions = admin.group_progress(&group, &committed).await?;
+    let now_ms = now_ms();
     let described = Described {
-        lag: partitions
-            .iter()
-            .filter_map(|partition| partition.lag)
-            .sum(),
-        lag_seconds: partitions
-            .iter()
-            .filter_map(|p| p.lag_seconds)
-            .reduce(f64::max),
+        lag: total_lag(&partitions),
+        lag_seconds: worst_lag_seconds(&partitions, now_ms),
         members: group.members.into_iter().map(member_row).collect(),
         name: group.name,
         state: group.state,
         protocol: group.protocol,
         coordinator: group.coordinator,
-        partitions,
+        partitions: partitions
+            .into_iter()
+            .map(|row| partition_row(row, now_ms))
+            .collect(),
     };
     context
         .output
         .one(&described, &args.name, |out| print(out, &described))
 }
 
-async fn partitions(
-    admin: &mut Admin,
-    group: &Group,
-    committed: &Committed,
-) -> Result<Vec<PartitionRow>, CommandError> {
-    let mut owners: BTreeMap<(String, i32), Option<String>> =
-        committed.keys().map(|key| (key.clone(), None)).collect();
-    for member in &group.members {
-        for (topic, partitions) in &member.partitions {
-            for partition in partitions {
-                owners.insert((topic.clone(), *partition), Some(member.client_id.clone()));
-            }
-        }
+fn partition_row(row: PartitionProgress, now_ms: i64) -> PartitionRow {
+    PartitionRow {
+        lag_seconds: row.lag_seconds(now_ms),
+        topic: row.topic,
+        partition: row.partition,
+        committed: row.committed,
+        end_offset: row.end_offset,
+        lag: row.lag,
+        member: row.owner.map(|owner| owner.client_id),
     }
-    let mut topics: Vec<Topic> = admin.topics().await?;
-    topics.retain(|topic| owners.keys().any(|(name, _)| *name == topic.name));
-    let ends = admin.list_offsets(&topics, OffsetQuery::Latest).await?;
-    let mut rows = Vec::with_capacity(owners.len());
-    for ((topic, partition), member) in owners {
-        let key = (topic, partition);
-        let (offset, end) = (committed.get(&key).copied(), ends.get(&key).copied());
-        let lag = offset.zip(end).map(|(offset, end)| (end - offset).max(0));
-        let lag_seconds = match (offset, lag) {
-            (_, Some(0)) => Some(0.0),
-            (Some(offset), Some(_)) => age_seconds(admin, &topics, &key, offset).await,
-            _ => None,
-        };
-        let (topic, partition) = key;
-        rows.push(PartitionRow {
-            topic,
-            partition,
-            committed: offset,
-            end_offset: end,
-            lag,
-            lag_seconds,
-            member,
-        });
-    }
-    Ok(rows)
-}
-
-/// The age of the record at `offset`; an answer that cannot be had is no error here, only less to show.
-async fn age_seconds(
-    admin: &mut Admin,
-    topics: &[Topic],
-    key: &(String, i32),
-    offset: i64,
-) -> Option<f64> {
-    let topic = topics.iter().find(|topic| topic.name == key.0)?;
-    let leader = topic
-        .partitions
-        .iter()
-        .find(|partition| partition.index == key.1)?
-        .leader;
-    let written = admin
-        .record_timestamp(&key.0, key.1, leader, offset)
-        .await
-        .ok()??;
-    Some((now_ms() - written).max(0) as f64 / 1000.0)
 }
 
 fn member_row(member: Member) -> MemberRow {

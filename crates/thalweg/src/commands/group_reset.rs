@@ -1,17 +1,13 @@
 //! `thalweg group reset`: shows where each partition is and where it would be; `--yes` moves it.
 
-use client::Admin;
-use client::groups::Committed;
-use client::offsets::{OffsetQuery, Offsets};
-use client::topics::Topic;
+use client::group_reset::{Move, Target, destination, is_active};
+use client::{Admin, ErrorKind, Place};
 use serde::Serialize;
 
-use super::group::find;
 use crate::cli::Context;
 use crate::config::flags::ClientFlags;
 use crate::exit::{CommandError, Exit};
 use crate::output::{Column, count, write_table};
-use crate::records::from::{Bounds, From};
 use crate::records::time::now_ms;
 
 #[derive(Debug, clap::Args)]
@@ -20,7 +16,7 @@ pub struct Args {
     name: String,
     /// Where to: earliest, latest, -50 (the last 50 of each partition), offset:9, now-15m, time:2026-11-20T12:00:00Z
     #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
-    to: From,
+    to: Place,
     /// Only this topic, or with partitions as in orders:0,2; may be repeated. Without it, all that the group has committed
     #[arg(long, value_parser = selection)]
     topic: Vec<(String, Vec<i32>)>,
@@ -49,11 +45,11 @@ fn selection(text: &str) -> Result<(String, Vec<i32>), String> {
 struct Reset {
     group: String,
     applied: bool,
-    partitions: Vec<Move>,
+    partitions: Vec<Row>,
 }
 
 #[derive(Debug, Serialize)]
-struct Move {
+struct Row {
     topic: String,
     partition: i32,
     before: Option<i64>,
@@ -62,28 +58,36 @@ struct Move {
     lag_after: i64,
 }
 
+impl From<Move> for Row {
+    fn from(step: Move) -> Row {
+        Row {
+            lag_after: step.lag_after(),
+            topic: step.topic,
+            partition: step.partition,
+            before: step.before,
+            after: step.after,
+            end_offset: step.end_offset,
+        }
+    }
+}
+
 pub async fn run(context: &Context, args: &Args) -> Result<(), CommandError> {
     let mut admin = context.cluster().admin().await?;
     let committed = admin.committed(&args.name).await?;
-    let state = group_state(
-        &mut admin,
-        &args.name,
-        !committed.is_empty() || !args.topic.is_empty(),
-    )
-    .await?;
-    let moves = plan(&mut admin, args, &committed).await?;
+    let may_be_new = !committed.is_empty() || !args.topic.is_empty();
+    let state = group_state(&mut admin, &args.name, may_be_new).await?;
+    let target = Target::Place(args.to);
+    let moves = admin
+        .plan_reset(&committed, &args.topic, target, now_ms())
+        .await?;
     if args.yes {
         refuse_active(&args.name, &state)?;
-        let offsets: Committed = moves
-            .iter()
-            .map(|step| ((step.topic.clone(), step.partition), step.after))
-            .collect();
-        admin.commit(&args.name, &offsets).await?;
+        admin.commit(&args.name, &destination(&moves)).await?;
     }
     let reset = Reset {
         group: args.name.clone(),
         applied: args.yes,
-        partitions: moves,
+        partitions: moves.into_iter().map(Row::from).collect(),
     };
     context
         .output
@@ -103,15 +107,11 @@ async fn group_state(
     name: &str,
     may_be_new: bool,
 ) -> Result<String, CommandError> {
-    match find(admin, name).await {
+    match admin.find_group(name).await {
         Ok((group, _)) => Ok(group.state),
-        Err(error) if error.exit() == Exit::NotFound && may_be_new => Ok("Empty".to_owned()),
-        Err(error) => Err(error),
+        Err(error) if error.kind() == ErrorKind::NotFound && may_be_new => Ok("Empty".to_owned()),
+        Err(error) => Err(error.into()),
     }
-}
-
-fn is_active(state: &str) -> bool {
-    !matches!(state, "Empty" | "Dead" | "")
 }
 
 fn refuse_active(name: &str, state: &str) -> Result<(), CommandError> {
@@ -120,69 +120,6 @@ fn refuse_active(name: &str, state: &str) -> Result<(), CommandError> {
     }
     let what = format!("group {name} is {state}; stop its consumers, then reset it");
     Err(CommandError::new(Exit::Conflict, what))
-}
-
-async fn plan(
-    admin: &mut Admin,
-    args: &Args,
-    committed: &Committed,
-) -> Result<Vec<Move>, CommandError> {
-    let topics = selected(admin, args, committed).await?;
-    let starts = admin.list_offsets(&topics, OffsetQuery::Earliest).await?;
-    let ends = admin.list_offsets(&topics, OffsetQuery::Latest).await?;
-    let at_time = match args.to.timestamp(now_ms()) {
-        Some(ms) => admin.list_offsets(&topics, OffsetQuery::AtTime(ms)).await?,
-        None => Offsets::new(),
-    };
-    let mut moves = Vec::new();
-    for topic in &topics {
-        for partition in &topic.partitions {
-            let key = (topic.name.clone(), partition.index);
-            let bounds = Bounds {
-                start: starts.get(&key).copied().unwrap_or(0),
-                end: ends.get(&key).copied().unwrap_or(0),
-                at_time: at_time.get(&key).copied(),
-            };
-            let after = args.to.offset(bounds);
-            moves.push(Move {
-                before: committed.get(&key).copied(),
-                after,
-                end_offset: bounds.end,
-                lag_after: bounds.end - after,
-                topic: key.0,
-                partition: key.1,
-            });
-        }
-    }
-    Ok(moves)
-}
-
-/// The topics to move, each with only the partitions to move.
-async fn selected(
-    admin: &mut Admin,
-    args: &Args,
-    committed: &Committed,
-) -> Result<Vec<Topic>, CommandError> {
-    let mut wanted = args.topic.clone();
-    if wanted.is_empty() {
-        for (topic, partition) in committed.keys() {
-            match wanted.iter_mut().find(|(name, _)| name == topic) {
-                Some((_, partitions)) => partitions.push(*partition),
-                None => wanted.push((topic.clone(), vec![*partition])),
-            }
-        }
-    }
-    let mut topics = Vec::with_capacity(wanted.len());
-    for (name, partitions) in wanted {
-        let mut topic = admin.topic(&name).await?;
-        if !partitions.is_empty() {
-            topic
-                .partitions
-                .retain(|partition| partitions.contains(&partition.index));
-        }
-        topics.push(topic);
-    }
-    Ok(topics)
 }
 
 fn print(out: &mut dyn std::io::Write, reset: &Reset) -> std::io::Result<()> {

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use client::time::parse_duration;
+
 use crate::output::Format;
-use crate::records::time::parse_duration;
 
 /// Which commands take a setting as a flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,8 +13,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use client::time::parse_duration;
+
 use crate::exit::CommandError;
-use crate::records::time::parse_duration;
 use file::{BROKER_TABLE, ConfigFile, Entry, QUEUE_MODE};
 use flags::Given;
 use kafka::KafkaSettings;

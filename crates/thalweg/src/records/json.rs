@@ -4,11 +4,12 @@
 //! bytes that are not UTF-8 become `value_base64`; keys and header values likewise, but never as embedded JSON. So what one
 //! command prints, the other stores unchanged: numbers are never read, let alone rounded.
 
+use client::time::parse_instant;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::template::RecordView;
-use super::time::{parse_instant, rfc3339};
+use super::time::rfc3339;
 
 #[derive(Serialize)]
 struct Line<'a> {

@@ -1,13 +1,15 @@
-//! Where to start reading: `earliest`, `latest`, `-50`, `offset:9`, `now-15m`, `time:2026-11-20T12:00:00Z`.
+//! A place in every partition: `earliest`, `latest`, `-50`, `offset:9`, `now-15m`, `time:2026-11-20T12:00:00Z`.
+//!
+//! Where reading starts and where groups are reset to, in the words of the command line and of `/v1`.
 
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::time::{parse_duration, parse_instant};
+use crate::time::{parse_duration, parse_instant};
 
 /// A place in every partition of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum From {
+pub enum Place {
     Earliest,
     Latest,
     /// The last so many records of each partition.
@@ -27,53 +29,53 @@ pub struct Bounds {
     pub at_time: Option<i64>,
 }
 
-impl From {
-    /// The time to look up before [`From::offset`], for the kinds that need one.
+impl Place {
+    /// The time to look up before [`Place::offset`], for the kinds that need one.
     pub fn timestamp(self, now_ms: i64) -> Option<i64> {
         match self {
-            From::Time(ms) => Some(ms),
-            From::Ago(ago) => {
+            Place::Time(ms) => Some(ms),
+            Place::Ago(ago) => {
                 Some(now_ms.saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX)))
             }
-            From::Earliest | From::Latest | From::Last(_) | From::Offset(_) => None,
+            Place::Earliest | Place::Latest | Place::Last(_) | Place::Offset(_) => None,
         }
     }
 
     /// The offset to start at, inside the partition's bounds.
     pub fn offset(self, bounds: Bounds) -> i64 {
         let wanted = match self {
-            From::Earliest => bounds.start,
-            From::Latest => bounds.end,
-            From::Last(count) => bounds.end.saturating_sub(count),
-            From::Offset(offset) => offset,
+            Place::Earliest => bounds.start,
+            Place::Latest => bounds.end,
+            Place::Last(count) => bounds.end.saturating_sub(count),
+            Place::Offset(offset) => offset,
             // No record is that young: only what comes next.
-            From::Time(_) | From::Ago(_) => bounds.at_time.unwrap_or(bounds.end),
+            Place::Time(_) | Place::Ago(_) => bounds.at_time.unwrap_or(bounds.end),
         };
         wanted.clamp(bounds.start, bounds.end.max(bounds.start))
     }
 }
 
-impl FromStr for From {
+impl FromStr for Place {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<From, String> {
+    fn from_str(text: &str) -> Result<Place, String> {
         match text {
-            "earliest" | "beginning" | "start" => return Ok(From::Earliest),
-            "latest" | "end" | "now" => return Ok(From::Latest),
+            "earliest" | "beginning" | "start" => return Ok(Place::Earliest),
+            "latest" | "end" | "now" => return Ok(Place::Latest),
             _ => {}
         }
         if let Some(ago) = text.strip_prefix("now-") {
-            return parse_duration(ago).map(From::Ago);
+            return parse_duration(ago).map(Place::Ago);
         }
         if let Some(instant) = text.strip_prefix("time:") {
-            return parse_instant(instant).map(From::Time);
+            return parse_instant(instant).map(Place::Time);
         }
         let number = |digits: &str| digits.parse::<i64>().ok().filter(|number| *number >= 0);
         if let Some(count) = text.strip_prefix('-').and_then(number) {
-            return Ok(From::Last(count));
+            return Ok(Place::Last(count));
         }
         if let Some(offset) = text.strip_prefix("offset:").and_then(number) {
-            return Ok(From::Offset(offset));
+            return Ok(Place::Offset(offset));
         }
         Err(format!(
             "`{text}` is no place to start; use earliest, latest, -50, offset:9, now-15m or time:2026-11-20T12:00:00Z"
@@ -92,16 +94,16 @@ mod tests {
     };
 
     #[test]
-    fn every_form_of_from_is_understood() {
-        let minutes = |m: u64| From::Ago(Duration::from_secs(60 * m));
+    fn every_form_of_a_place_is_understood() {
+        let minutes = |m: u64| Place::Ago(Duration::from_secs(60 * m));
         for (text, expected) in [
-            ("earliest", From::Earliest),
-            ("latest", From::Latest),
-            ("-50", From::Last(50)),
-            ("offset:9", From::Offset(9)),
+            ("earliest", Place::Earliest),
+            ("latest", Place::Latest),
+            ("-50", Place::Last(50)),
+            ("offset:9", Place::Offset(9)),
             ("now-15m", minutes(15)),
-            ("time:1970-01-01T00:00:05Z", From::Time(5000)),
-            ("time:5000", From::Time(5000)),
+            ("time:1970-01-01T00:00:05Z", Place::Time(5000)),
+            ("time:5000", Place::Time(5000)),
         ] {
             assert_eq!(text.parse(), Ok(expected), "{text}");
         }
@@ -119,21 +121,21 @@ mod tests {
             "now-15",
             "time:noon",
         ] {
-            assert!(text.parse::<From>().is_err(), "{text}");
+            assert!(text.parse::<Place>().is_err(), "{text}");
         }
-        let error = "newest".parse::<From>().unwrap_err();
+        let error = "newest".parse::<Place>().unwrap_err();
         assert!(error.contains("earliest, latest, -50"), "{error}");
     }
 
     #[test]
     fn offsets_stay_inside_the_partition() {
-        assert_eq!(From::Earliest.offset(BOUNDS), 10);
-        assert_eq!(From::Latest.offset(BOUNDS), 100);
-        assert_eq!(From::Last(5).offset(BOUNDS), 95);
-        assert_eq!(From::Last(1_000).offset(BOUNDS), 10);
-        assert_eq!(From::Offset(3).offset(BOUNDS), 10);
-        assert_eq!(From::Offset(300).offset(BOUNDS), 100);
-        assert_eq!(From::Time(7).offset(BOUNDS), 40);
+        assert_eq!(Place::Earliest.offset(BOUNDS), 10);
+        assert_eq!(Place::Latest.offset(BOUNDS), 100);
+        assert_eq!(Place::Last(5).offset(BOUNDS), 95);
+        assert_eq!(Place::Last(1_000).offset(BOUNDS), 10);
+        assert_eq!(Place::Offset(3).offset(BOUNDS), 10);
+        assert_eq!(Place::Offset(300).offset(BOUNDS), 100);
+        assert_eq!(Place::Time(7).offset(BOUNDS), 40);
     }
 
     #[test]
@@ -142,13 +144,13 @@ mod tests {
             at_time: None,
             ..BOUNDS
         };
-        assert_eq!(From::Time(7).offset(none), 100);
+        assert_eq!(Place::Time(7).offset(none), 100);
     }
 
     #[test]
     fn ago_is_counted_from_now() {
-        let from = From::Ago(Duration::from_secs(2));
-        assert_eq!(from.timestamp(10_000), Some(8_000));
-        assert_eq!(From::Earliest.timestamp(10_000), None);
+        let place = Place::Ago(Duration::from_secs(2));
+        assert_eq!(place.timestamp(10_000), Some(8_000));
+        assert_eq!(Place::Earliest.timestamp(10_000), None);
     }
 }
