@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use client::groups::GroupListing;
 use client::offsets::OffsetQuery;
-use client::progress::{total_lag, worst_lag_seconds};
+use client::group_progress::{total_lag, worst_lag_seconds};
 use client::{Admin, ClientError};
 use jiff::Timestamp;
 use tokio::sync::Mutex;

@@ -10,7 +10,7 @@ use crate::cli::Context;
 use crate::config::flags::ClientFlags;
 use crate::exit::{CommandError, Exit};
 use crate::output::Format;
-use crate::records::time::parse_duration;
+use client::time::parse_duration;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Verb {
