@@ -46,6 +46,10 @@ pub const EMBEDDED: On = beside_others(&[Kind::Embedded]);
 pub const KAFKA: On = beside_others(&[Kind::Kafka]);
 pub const HYBRID: On = beside_others(&[Kind::Hybrid]);
 /// Drills in which a broker goes away.
+pub const HYBRID_ALONE: On = On {
+    kinds: &[Kind::Hybrid],
+    alone: true,
+};
 pub const KAFKA_ALONE: On = On {
     kinds: &[Kind::Kafka],
     alone: true,

@@ -36,6 +36,12 @@ pub fn parse_instant(text: &str) -> Result<i64, String> {
         })
 }
 
+/// RFC 3339 in UTC with milliseconds; nothing for times that no calendar holds.
+pub fn rfc3339(ms: i64) -> Option<String> {
+    let instant = Timestamp::from_millisecond(ms).ok()?;
+    Some(format!("{instant:.3}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +62,11 @@ mod tests {
         assert_eq!(parse_instant("1970-01-01T00:00:01Z"), Ok(1000));
         assert_eq!(parse_instant("1970-01-01T01:00:01+01:00"), Ok(1000));
         assert!(parse_instant("yesterday").is_err());
+    }
+
+    #[test]
+    fn times_are_printed_in_utc_with_milliseconds() {
+        assert_eq!(rfc3339(1).as_deref(), Some("1970-01-01T00:00:00.001Z"));
+        assert_eq!(rfc3339(i64::MAX), None);
     }
 }

@@ -41,7 +41,6 @@ pub use backend::{Backend, Backends, Source};
 use hybrid::Hybrid;
 pub use mode::{Mode, ModeError};
 use problem::{METHOD_NOT_ALLOWED, NOT_FOUND, Problem};
-pub use v1::{from, time};
 
 /// Everything that handlers share; clones are handles to the same.
 #[derive(Clone)]

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::group_progress::{total_lag, worst_lag_seconds};
 use client::groups::GroupListing;
 use client::offsets::OffsetQuery;
-use client::group_progress::{total_lag, worst_lag_seconds};
 use client::{Admin, ClientError};
 use jiff::Timestamp;
 use tokio::sync::Mutex;

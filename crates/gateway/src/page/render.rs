@@ -361,10 +361,9 @@ mod tests {
     fn every_colour_is_a_token() {
         let rules = super::super::STYLE.split("/* rules */").nth(1);
         let rules = rules.expect("tokens, then rules");
-        let colour = rules
-            .split('#')
-            .skip(1)
-            .find(|rest| rest.starts_with(|c: char| c.is_ascii_hexdigit() && !c.is_ascii_lowercase()));
+        let colour = rules.split('#').skip(1).find(|rest| {
+            rest.starts_with(|c: char| c.is_ascii_hexdigit() && !c.is_ascii_lowercase())
+        });
         assert_eq!(colour, None, "a colour outside the tokens");
     }
 }

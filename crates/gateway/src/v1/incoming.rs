@@ -14,9 +14,9 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::request::parse_json;
-use super::time::parse_instant;
 use crate::problem::Problem;
 use crate::traceparent::{self, TraceParent};
+use client::time::parse_instant;
 
 /// More records in one request wait too long for each other; a stream takes any number.
 pub const MOST_RECORDS: usize = 10_000;

@@ -9,7 +9,6 @@ mod configs;
 mod cursor;
 mod etag;
 mod filter;
-pub mod from;
 mod incoming;
 mod outcome;
 mod outgoing;
@@ -19,7 +18,6 @@ mod read;
 pub(crate) mod request;
 mod scan;
 mod start;
-pub mod time;
 mod topic_list;
 mod topics;
 

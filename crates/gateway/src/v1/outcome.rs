@@ -11,9 +11,9 @@ use client::{Acknowledged, ClientError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::time::rfc3339;
 use crate::problem::{self, Problem, ProblemBody};
 use crate::request_id::RequestId;
+use client::time::rfc3339;
 
 /// What became of one record.
 pub type Outcome = Result<Acknowledged, Problem>;

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use client::Reader;
 use client::offsets::OffsetQuery;
+use client::{Bounds, Place};
 use jiff::Timestamp;
 
 use super::cursor::Positions;
-use super::from::{Bounds, From};
+
 use super::request::bad_parameter;
 use crate::problem::{PARTITION_NOT_FOUND, Problem};
 
@@ -52,7 +53,7 @@ pub fn wanted(text: Option<&str>, count: usize) -> Result<BTreeSet<i32>, Problem
 ///
 /// # Errors
 /// `bad-request` for a place that is none.
-pub fn parse_from(text: &str) -> Result<From, Problem> {
+pub fn parse_from(text: &str) -> Result<Place, Problem> {
     text.parse()
         .map_err(|detail: String| bad_parameter("from", detail))
 }
@@ -64,7 +65,7 @@ pub fn parse_from(text: &str) -> Result<From, Problem> {
 pub async fn resolve(
     reader: &Reader,
     topic: &str,
-    from: From,
+    from: Place,
     wanted: &BTreeSet<i32>,
     now: Timestamp,
 ) -> Result<Start, Problem> {

@@ -16,7 +16,7 @@ use crate::exit::{CommandError, Exit};
 use crate::flights::{self, FlightRecord, Flights, FlightsError};
 use crate::output::{count, size};
 use crate::progress::Progress;
-use crate::records::time::rfc3339;
+use client::time::rfc3339;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::template::RecordView;
-use super::time::rfc3339;
+use client::time::rfc3339;
 
 #[derive(Serialize)]
 struct Line<'a> {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::time::rfc3339;
+use client::time::rfc3339;
 
 /// A record as output sees it; borrowed from wherever it was read.
 #[derive(Debug, Clone, Default)]
