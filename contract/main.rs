@@ -26,6 +26,7 @@ mod async_clients;
 mod drills;
 mod gateways;
 mod groups;
+mod lab;
 mod records;
 mod security;
 mod topics;
@@ -62,6 +63,7 @@ const TESTS: &[&[Test]] = &[
     async_clients::TESTS,
     security::TESTS,
     gateways::TESTS,
+    lab::TESTS,
     drills::TESTS,
 ];
 

@@ -11,10 +11,13 @@ use client::topics::{NewTopic, Topic};
 use client::{Admin, ClientError, Cluster};
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
+use wire::ErrorCode;
 
 use crate::Options;
 use crate::report::{Check, LabReport, Step, Task};
 
+/// How long a cluster may take until all of its brokers know what one of them was told.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a group that its members have just left may count as not empty.
 const GROUP_PATIENCE: Duration = Duration::from_secs(5);
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -109,13 +112,23 @@ impl<'a> Session<'a> {
         Ok(name)
     }
 
-    /// Runs an admin request: `session.ask(async |admin| admin.topics().await)`.
+    /// Runs an admin request: `session.ask(async |admin| admin.topics().await)`. One that a cluster of several brokers refuses
+    /// because not all of them know yet is made again for a while.
     pub(crate) fn ask<T>(
         &mut self,
-        question: impl AsyncFnOnce(&mut Admin) -> Result<T, ClientError>,
+        mut question: impl AsyncFnMut(&mut Admin) -> Result<T, ClientError>,
     ) -> Result<T, ClientError> {
-        self.remaining()?;
-        self.runtime.block_on(question(&mut self.admin))
+        let deadline = Instant::now() + self.remaining()?.min(PATIENCE);
+        loop {
+            let may_pass = |error: &ClientError| {
+                error.code().is_some_and(ErrorCode::is_retriable)
+                    && Instant::now() + RETRY_PAUSE < deadline
+            };
+            match self.runtime.block_on(question(&mut self.admin)) {
+                Err(error) if may_pass(&error) => std::thread::sleep(RETRY_PAUSE),
+                answer => return answer,
+            }
+        }
     }
 
     /// The offset after the last record, by partition.
@@ -226,8 +239,7 @@ async fn delete_group(admin: &mut Admin, group: &str) -> Result<(), ClientError>
     loop {
         match admin.delete_group(group).await {
             Err(error)
-                if error.code() == Some(wire::ErrorCode::NonEmptyGroup)
-                    && Instant::now() < deadline =>
+                if error.code() == Some(ErrorCode::NonEmptyGroup) && Instant::now() < deadline =>
             {
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
