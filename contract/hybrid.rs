@@ -193,8 +193,15 @@ async fn nothing_is_lost_or_doubled_when_thalweg_and_kafka_are_killed(subject: &
     caught_up(&gateway, &topic, i64::try_from(next).expect("few")).await;
     let arrived = read_all(&beyond(subject), &topic, 1);
     let arrived: Vec<String> = arrived.into_iter().map(|seen| seen.value).collect();
-    let first = sent.iter().zip(&arrived).position(|(sent, got)| sent != got);
-    assert_eq!((first, arrived.len()), (None, sent.len()), "in order, each once");
+    let first = sent
+        .iter()
+        .zip(&arrived)
+        .position(|(sent, got)| sent != got);
+    assert_eq!(
+        (first, arrived.len()),
+        (None, sent.len()),
+        "in order, each once"
+    );
     gateway.stop().expect("it ends well");
 }
 

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::certificates::Certificates;
@@ -65,6 +65,8 @@ const PORTS: usize = LISTENERS.len() + 1;
 
 /// A running cluster.
 pub struct Kafka {
+    /// Held for reading by whoever uses it, for writing by a drill that breaks it: two kinds of subject have it behind them.
+    pub turns: RwLock<()>,
     jars: Jars,
     brokers: Vec<Broker>,
     pub certificates: Certificates,
@@ -113,6 +115,7 @@ impl Kafka {
         }
         format_all(&brokers, &jars)?;
         Ok(Kafka {
+            turns: RwLock::new(()),
             jars,
             brokers,
             certificates,
@@ -143,6 +146,11 @@ impl Kafka {
     /// SIGKILL to the broker with this id.
     pub fn kill(&self, id: i32) {
         self.broker(id).kill();
+    }
+
+    /// Starts every broker again after all were killed; returns when each knows the whole cluster.
+    pub fn restart_all(&self) -> Result<(), String> {
+        self.start_all()
     }
 
     /// Starts the broker with this id again, on the same ports and data; returns when it knows the whole cluster.

@@ -26,6 +26,7 @@ mod async_clients;
 mod drills;
 mod gateways;
 mod groups;
+mod hybrid;
 mod lab;
 mod records;
 mod security;
@@ -64,6 +65,7 @@ const TESTS: &[&[Test]] = &[
     security::TESTS,
     gateways::TESTS,
     lab::TESTS,
+    hybrid::TESTS,
     drills::TESTS,
 ];
 

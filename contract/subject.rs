@@ -46,12 +46,13 @@ pub const EMBEDDED: On = beside_others(&[Kind::Embedded]);
 pub const KAFKA: On = beside_others(&[Kind::Kafka]);
 pub const HYBRID: On = beside_others(&[Kind::Hybrid]);
 /// Drills in which a broker goes away.
-pub const HYBRID_ALONE: On = On {
-    kinds: &[Kind::Hybrid],
-    alone: true,
-};
 pub const KAFKA_ALONE: On = On {
     kinds: &[Kind::Kafka],
+    alone: true,
+};
+/// Drills in which Kafka or Thalweg goes away.
+pub const HYBRID_ALONE: On = On {
+    kinds: &[Kind::Hybrid],
     alone: true,
 };
 
@@ -150,12 +151,16 @@ impl Subject {
 
     /// Runs a test beside others, or alone.
     pub fn run(&self, test: &Test) {
+        let turns = match &self.kafka {
+            Some(kafka) => &kafka.turns,
+            None => &self.turns,
+        };
         // A test that panicked has left nothing behind that the lock protects.
         if test.on.alone {
-            let _turn = self.turns.write().unwrap_or_else(PoisonError::into_inner);
+            let _turn = turns.write().unwrap_or_else(PoisonError::into_inner);
             (test.run)(self);
         } else {
-            let _turn = self.turns.read().unwrap_or_else(PoisonError::into_inner);
+            let _turn = turns.read().unwrap_or_else(PoisonError::into_inner);
             (test.run)(self);
         }
     }

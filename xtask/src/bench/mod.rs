@@ -6,6 +6,7 @@
 mod features;
 mod latency;
 mod report;
+mod rest;
 mod scale;
 mod start;
 mod subject;
@@ -14,7 +15,7 @@ mod tools;
 
 use crate::{TaskResult, kafka::Jars, repository, thalweg};
 
-const USAGE: &str = "usage: cargo xtask bench [--quick] [--rounds N] [--only start,produce,consume,features,latency,scale] [--kafka-alone] [--no-report]";
+const USAGE: &str = "usage: cargo xtask bench [--quick] [--rounds N] [--only start,produce,consume,features,latency,scale] [--kafka-alone] [--no-report]\n       cargo xtask bench rest [--quick] …";
 /// Those that take both brokers come between the first and the last.
 const PARTS: &[&str] = &[
     "start", "produce", "consume", "features", "latency", "scale",
@@ -88,6 +89,11 @@ impl Options {
 }
 
 pub fn run(arguments: &[String]) -> TaskResult {
+    if let Some((first, rest)) = arguments.split_first()
+        && first == "rest"
+    {
+        return rest::run(rest);
+    }
     let options = Options::parse(arguments)?;
     let jars = Jars::fetch()?;
     let tools = tools::Tools::prepare(jars)?;
