@@ -8,6 +8,7 @@ mod check;
 mod generate;
 mod interop;
 mod kafka;
+mod page;
 mod powercut;
 mod probe;
 mod process;
@@ -49,13 +50,18 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "bench",
-        help: "Thalweg and Apache Kafka in turns, by peers' load tools (--quick); writes docs/benchmarks.md",
+        help: "Thalweg and Apache Kafka in turns, by peers' load tools (--quick); rest: the HTTP side; writes docs/benchmarks*.md",
         run: bench::run,
     },
     Task {
         name: "powercut",
         help: "kill -9 under load, restart, and ask whether anything acknowledged is gone",
         run: powercut::run,
+    },
+    Task {
+        name: "page",
+        help: "the pages in headless Chromium: looked at, published from, followed live",
+        run: page::run,
     },
     Task {
         name: "kafka",

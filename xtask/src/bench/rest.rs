@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::Spread;
 use crate::thalweg::{self, Thalweg};
-use crate::{TaskResult, process, repository};
+use crate::{TaskResult, page, process, repository};
 
 const USAGE: &str = "usage: cargo xtask bench rest [--quick] [--rounds N] [--karapace HOST:PORT --broker-port PORT] [--no-report]";
 const BATCH: usize = 500;
@@ -100,23 +100,11 @@ pub fn run(arguments: &[String]) -> TaskResult {
 
 /// The HTTP address that `--ready-json` told.
 fn http_address(folder: &Path) -> Result<SocketAddr, String> {
-    let log = folder.join("server.log");
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        let text = std::fs::read_to_string(&log).unwrap_or_default();
-        let told = text
-            .split_once("\"http\":\"http://")
-            .and_then(|(_, rest)| rest.split_once('"'));
-        if let Some((address, _)) = told {
-            return address
-                .parse()
-                .map_err(|_| format!("`{address}` is no address"));
-        }
-        if Instant::now() > deadline {
-            return Err(format!("no HTTP address in {}", log.display()));
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let http = page::http(folder)?;
+    let address = http.trim_start_matches("http://");
+    address
+        .parse()
+        .map_err(|_| format!("`{http}` is no address"))
 }
 
 /// The topic, the producer and the consumer that the requests name.
