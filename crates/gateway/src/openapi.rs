@@ -24,6 +24,11 @@ const TAGS: &[(&str, &str)] = &[
         "Consumer groups: members, offsets, lag; work queues",
     ),
     ("Cluster", "The cluster and its brokers"),
+    ("Hybrid", "What is forwarded to Kafka, and how far that is"),
+    (
+        "Lab",
+        "Guided runs: partitions, keys, order, rebalancing, offset semantics",
+    ),
 ];
 
 /// Adds to the routes' own descriptions what is true of all.

@@ -10,6 +10,7 @@ mod cursor;
 mod etag;
 mod filter;
 mod incoming;
+mod lab;
 mod outcome;
 mod outgoing;
 mod produce;
@@ -37,6 +38,7 @@ pub fn router() -> OpenApiRouter<Gateway> {
         .routes(routes!(read::read, produce::produce))
         .merge(configs::router())
         .merge(brokers::router())
+        .merge(lab::router())
 }
 
 /// The topic, as it was at most a second ago; never created.
