@@ -50,6 +50,15 @@ impl Gateway {
 
     /// `thalweg start` on free ports with further flags; its output goes to a file in `folder`.
     pub fn start(folder: &Path, flags: &[&str]) -> Result<Gateway, String> {
+        Gateway::start_with(folder, flags, &[])
+    }
+
+    /// As `start`, with environment variables, which are how secrets are given.
+    pub fn start_with(
+        folder: &Path,
+        flags: &[&str],
+        variables: &[(&str, String)],
+    ) -> Result<Gateway, String> {
         static NEXT: AtomicUsize = AtomicUsize::new(1);
         let log = folder.join(format!(
             "thalweg-{}.log",
@@ -59,6 +68,7 @@ impl Gateway {
         command
             .args(["--kafka-port", "0", "--http-port", "0"])
             .args(flags)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .current_dir(folder);
         let mut process = starter::start("thalweg start", command, &log)?;
         let ready = wait_until_ready(&mut process, &log)?;

@@ -22,6 +22,7 @@ mod traffic;
 mod world;
 
 // The tests, a file per area; each file's list of tests is added to `TESTS` below.
+mod administration;
 mod async_clients;
 mod drills;
 mod gateways;
@@ -62,6 +63,7 @@ const TESTS: &[&[Test]] = &[
     groups::TESTS,
     transactions::TESTS,
     async_clients::TESTS,
+    administration::TESTS,
     security::TESTS,
     gateways::TESTS,
     lab::TESTS,

@@ -67,6 +67,12 @@ fn by_tls(kafka: &Kafka, listener: Listener, tls: Tls) -> Cluster {
     })
 }
 
+/// The cluster with these credentials over TLS, for tests of users and what they may do.
+pub fn with_credentials(subject: &Subject, sasl: Sasl) -> Cluster {
+    let kafka = kafka(subject);
+    by_sasl(kafka, sasl, trusting(pem(&kafka.certificates.authority)))
+}
+
 fn scram(password: &str) -> Sasl {
     Sasl::ScramSha512 {
         username: USER.to_owned(),
