@@ -274,7 +274,9 @@ impl Connection {
 
     /// An I/O error in words; brokers close a connection without one when it begins with something else than they want.
     fn reason(&self, error: &io::Error) -> String {
-        if let Some(reason) = tls::session_reason(error) {
+        if !was_closed(error)
+            && let Some(reason) = tls::session_reason(error)
+        {
             return reason;
         }
         let protocol = self.secured.security().protocol;
@@ -378,13 +380,12 @@ fn io_reason(error: &io::Error) -> String {
 }
 
 fn was_closed(error: &io::Error) -> bool {
-    matches!(
+    use io::ErrorKind as Kind;
+    let closed = matches!(
         error.kind(),
-        io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::BrokenPipe
-    )
+        Kind::UnexpectedEof | Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe
+    );
+    closed || tls::was_cut_off(error)
 }
 
 impl<'q, Q: wire::Request<'q>> Reply<Q> {

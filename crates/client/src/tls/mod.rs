@@ -88,12 +88,14 @@ fn handshake_reason(
     }
     let closed = error.code() == ErrorCode::ZERO_RETURN
         || error.code() == ErrorCode::SYSCALL
-        || error.io_error().is_some();
+        || error.io_error().is_some()
+        || is_cut_off(error);
+    if closed {
+        return "the connection was closed during the TLS handshake; the port may not want TLS"
+            .to_owned();
+    }
     match error.ssl_error() {
         Some(stack) => alert_reason(&first_reason(stack)),
-        None if closed => {
-            "the connection was closed during the TLS handshake; the port may not want TLS".into()
-        }
         None => error.to_string(),
     }
 }
@@ -130,10 +132,22 @@ fn alert_reason(reason: &str) -> String {
 
 /// What an error of an open session means, when it comes from TLS: brokers refuse a client certificate only after the handshake.
 pub(crate) fn session_reason(error: &io::Error) -> Option<String> {
-    let inner = error.get_ref()?.downcast_ref::<openssl::ssl::Error>()?;
-    inner
-        .ssl_error()
-        .map(|stack| alert_reason(&first_reason(stack)))
+    let stack = inner(error)?.ssl_error()?;
+    Some(alert_reason(&first_reason(stack)))
+}
+
+/// Whether the connection ended without a word of TLS about it, as when a broker just closes it.
+pub(crate) fn was_cut_off(error: &io::Error) -> bool {
+    inner(error).is_some_and(is_cut_off)
+}
+
+fn inner(error: &io::Error) -> Option<&openssl::ssl::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+fn is_cut_off(error: &openssl::ssl::Error) -> bool {
+    let stack = error.ssl_error();
+    stack.is_some_and(|stack| first_reason(stack).contains("unexpected eof"))
 }
 
 fn first_reason(stack: &ErrorStack) -> String {

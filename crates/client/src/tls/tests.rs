@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use wire::ApiKey;
 
 use super::*;
 use crate::scripted_broker::certificates::{Certified, Host, authority};
-use crate::scripted_broker::{start, start_with};
+use crate::scripted_broker::{Answer, start, start_with};
 use crate::{Cluster, Connection, Secret, Security, SecurityProtocol, Store};
 
 const HERE: Host<'static> = Host::Ip("127.0.0.1");
@@ -181,6 +182,37 @@ async fn plain_text_to_a_tls_port_is_told() {
         refused.ends_with("wants TLS") || refused.ends_with("may want TLS"),
         "{refused}"
     );
+}
+
+#[tokio::test]
+async fn a_broker_that_closes_a_session_without_a_word_may_want_sasl() {
+    let folder = folder();
+    let ours = authority();
+    let acceptor = ours.sign(&HERE, 1).acceptor(None);
+    let address = start_with(Some(acceptor), |asked, address| match asked.key {
+        ApiKey::ApiVersions => asked.answer_basics(address),
+        _ => Answer::Close,
+    })
+    .await;
+    let trust = ours.pem_trust(folder.path());
+    let refused = refusal(&over_tls(&address, trusting(trust))).await;
+    assert!(
+        refused.ends_with("closed before an answer came; the listener may want SASL"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn a_port_that_closes_without_a_word_may_not_want_tls() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound").to_string();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("the client comes");
+        let mut greeting = [0; 16 * 1024];
+        let _ = stream.read(&mut greeting).await;
+    });
+    let refused = refusal(&over_tls(&address, Tls::default())).await;
+    assert!(refused.ends_with("the port may not want TLS"), "{refused}");
 }
 
 #[tokio::test(start_paused = true)]
