@@ -27,8 +27,11 @@ mod async_clients;
 mod drills;
 mod gateways;
 mod groups;
+mod groups_rest;
 mod hybrid;
+mod idempotency;
 mod lab;
+mod queue;
 mod records;
 mod security;
 mod topics;
@@ -68,6 +71,9 @@ const TESTS: &[&[Test]] = &[
     gateways::TESTS,
     lab::TESTS,
     hybrid::TESTS,
+    groups_rest::TESTS,
+    queue::TESTS,
+    idempotency::TESTS,
     drills::TESTS,
 ];
 

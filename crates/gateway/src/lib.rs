@@ -15,6 +15,7 @@ mod clock;
 mod docs;
 mod entropy;
 mod hybrid;
+mod idempotency;
 mod legacy;
 mod mode;
 mod openapi;
@@ -51,6 +52,8 @@ struct Shared {
     hybrid: Option<Hybrid>,
     legacy: legacy::Legacy,
     overviews: page::Overviews,
+    keys: idempotency::Keys,
+    queues: v1::Queues,
     stopping: watch::Receiver<bool>,
 }
 
@@ -65,6 +68,8 @@ impl Gateway {
             hybrid,
             legacy: legacy::Legacy::default(),
             overviews: page::Overviews::default(),
+            keys: idempotency::Keys::default(),
+            queues: v1::Queues::default(),
             stopping,
         }))
     }
@@ -80,6 +85,14 @@ impl Gateway {
     /// What the page at `/` shows.
     pub(crate) fn overviews(&self) -> &page::Overviews {
         &self.0.overviews
+    }
+
+    pub(crate) fn keys(&self) -> &idempotency::Keys {
+        &self.0.keys
+    }
+
+    pub(crate) fn queues(&self) -> &v1::Queues {
+        &self.0.queues
     }
 
     /// Ends when the process is about to stop.
@@ -98,6 +111,10 @@ impl Gateway {
             .merge(page::router())
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)
+            .layer(middleware::from_fn_with_state(
+                self.clone(),
+                idempotency::once,
+            ))
             .layer(middleware::from_fn(request_id::identify))
             .with_state(self.clone());
         legacy::in_any_case(router, legacy_paths)

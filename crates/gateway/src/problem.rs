@@ -72,6 +72,8 @@ kinds! {
         "`errors` points at each field."
     IDEMPOTENCY_KEY_REUSED "idempotency-key-reused" 422 false "The Idempotency-Key was used for another request"
         "Use a new key for a new request; a key is kept for 24 hours."
+    OUTCOME_UNKNOWN "outcome-unknown" 409 false "It is not known what became of the first request"
+        "A request with this Idempotency-Key began and its answer is not known. Look at what is stored before sending it with a new key."
     TOO_MANY_REQUESTS "too-many-requests" 429 true "Too much is under way"
         "Wait as long as Retry-After says."
     INTERNAL "internal" 500 false "A fault of Thalweg"
@@ -97,6 +99,8 @@ pub struct Problem {
     pub kind: &'static Kind,
     pub detail: String,
     pub errors: Vec<FieldError>,
+    /// Whether what was asked for may have been done all the same.
+    pub may_have_happened: bool,
 }
 
 /// The body of an error answer, as the OpenAPI document describes it.
@@ -124,6 +128,7 @@ impl Problem {
             kind,
             detail: detail.into(),
             errors: Vec::new(),
+            may_have_happened: false,
         }
     }
 
@@ -186,7 +191,10 @@ impl From<&ClientError> for Problem {
                 _ => CLUSTER_ANSWER,
             },
         };
-        Problem::new(kind, error.to_string())
+        Problem {
+            may_have_happened: error.may_have_happened(),
+            ..Problem::new(kind, error.to_string())
+        }
     }
 }
 
@@ -200,7 +208,9 @@ impl From<TableError> for Problem {
     fn from(error: TableError) -> Problem {
         match error {
             TableError::Client(error) => Problem::from(error),
-            TableError::Full { .. } => Problem::new(TOO_MANY_REQUESTS, error.to_string()),
+            TableError::Full { .. } | TableError::FullOfBytes { .. } => {
+                Problem::new(TOO_MANY_REQUESTS, error.to_string())
+            }
             TableError::Behind { .. } => Problem::new(UNAVAILABLE, error.to_string()),
             TableError::Unwritable { .. } => Problem::new(INTERNAL, error.to_string()),
         }

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use client::offsets::OffsetQuery;
@@ -19,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::backend::Backend;
+use crate::clock;
 
 /// The header that makes a record an insert: it changes nothing when the key has a row already.
 const INSERT: &str = "insert";
@@ -28,6 +30,8 @@ const POLL: Duration = Duration::from_secs(5);
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// How long a caller waits for the rows to be read, or for its own change to be applied.
 const APPLY_LIMIT: Duration = Duration::from_secs(10);
+/// By how much clocks may differ when a row that is over is replaced.
+const EXPIRY_GRACE_MS: i64 = 60_000;
 
 /// What a table is kept in, and how large it may grow.
 #[derive(Debug, Clone)]
@@ -39,6 +43,15 @@ pub struct TableSettings {
     pub configs: &'static [(&'static str, &'static str)],
 }
 
+/// Rows that end by themselves.
+#[derive(Debug, Clone, Copy)]
+pub struct Expiry {
+    /// An older row is as good as gone: it is not given, and an insert takes its place.
+    pub kept: Duration,
+    /// All rows together, as they are written; more is refused.
+    pub most_bytes: usize,
+}
+
 /// Why a table cannot be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
@@ -46,6 +59,13 @@ pub enum TableError {
     Client(#[from] ClientError),
     #[error("{topic} has {most} rows, the most it may have; delete some first")]
     Full { topic: &'static str, most: usize },
+    #[error(
+        "the rows of {topic} take {most_bytes} bytes, the most they may; try again when some have ended"
+    )]
+    FullOfBytes {
+        topic: &'static str,
+        most_bytes: usize,
+    },
     #[error("{topic} was not read to its end within {:.0} s", APPLY_LIMIT.as_secs_f64())]
     Behind { topic: &'static str },
     #[error("a row of {topic} cannot be written as JSON: {reason}")]
@@ -58,6 +78,7 @@ pub struct Row<V> {
     pub value: V,
     pub timestamp_ms: i64,
     offset: i64,
+    bytes: usize,
 }
 
 /// The rows, and the task that reads them; dropping the last handle ends the task.
@@ -68,8 +89,11 @@ pub struct Table<V> {
 
 struct Shared<V> {
     settings: TableSettings,
+    expiry: Option<Expiry>,
     backend: Backend,
     rows: RwLock<BTreeMap<String, Row<V>>>,
+    /// What the values of all rows take.
+    bytes: AtomicUsize,
     /// The offset after the last record that was applied.
     applied: watch::Sender<i64>,
 }
@@ -89,6 +113,26 @@ where
     /// # Errors
     /// `Client` when the cluster does not answer, `Behind` when reading takes too long.
     pub async fn open(backend: &Backend, settings: TableSettings) -> Result<Table<V>, TableError> {
+        Table::open_with(backend, settings, None).await
+    }
+
+    /// As [`Table::open`], with rows that end by themselves. The topic's own retention is to be no shorter.
+    ///
+    /// # Errors
+    /// As [`Table::open`].
+    pub async fn open_expiring(
+        backend: &Backend,
+        settings: TableSettings,
+        expiry: Expiry,
+    ) -> Result<Table<V>, TableError> {
+        Table::open_with(backend, settings, Some(expiry)).await
+    }
+
+    async fn open_with(
+        backend: &Backend,
+        settings: TableSettings,
+        expiry: Option<Expiry>,
+    ) -> Result<Table<V>, TableError> {
         let mut configs = settings.configs.to_vec();
         if !configs.iter().any(|(name, _)| *name == "cleanup.policy") {
             configs.push(("cleanup.policy", "compact"));
@@ -100,8 +144,10 @@ where
             .await?;
         let shared = Arc::new(Shared {
             settings,
+            expiry,
             backend: backend.clone(),
             rows: RwLock::new(BTreeMap::new()),
+            bytes: AtomicUsize::new(0),
             applied: watch::channel(0).0,
         });
         let reading = tokio::spawn(read_on(Arc::clone(&shared)));
@@ -111,7 +157,13 @@ where
     }
 
     pub fn get(&self, key: &str) -> Option<Row<V>> {
-        self.shared.rows.read().get(key).cloned()
+        let rows = self.shared.rows.read();
+        let row = rows.get(key)?;
+        let is_over = self
+            .shared
+            .expiry
+            .is_some_and(|expiry| row.is_over(expiry, now_ms(), 0));
+        (!is_over).then(|| row.clone())
     }
 
     /// The rows whose keys begin with `prefix`, by key.
@@ -180,8 +232,9 @@ where
         if row.as_ref().is_some_and(|row| row.offset == offset) {
             return Ok(true);
         }
-        // Compaction keeps the last record of a key, which is the insert that lost: the winner's value goes behind it.
-        if let Some(row) = row {
+        // Compaction keeps the last record of a key, which is the insert that lost: the winner's value goes behind it. Not so for
+        // rows that end: the winner may have changed it by now, and writes behind it himself.
+        if let Some(row) = row.filter(|_| self.shared.expiry.is_none()) {
             self.put(key, &row.value).await?;
         }
         Ok(false)
@@ -199,13 +252,12 @@ where
     }
 
     fn check_room(&self, key: &str) -> Result<(), TableError> {
-        let rows = self.shared.rows.read();
-        let most = self.shared.settings.most_rows;
-        if rows.len() >= most && !rows.contains_key(key) {
-            let topic = self.shared.settings.topic;
-            return Err(TableError::Full { topic, most });
+        let checked = self.shared.check_room(key);
+        if checked.is_ok() || self.shared.expiry.is_none() {
+            return checked;
         }
-        Ok(())
+        self.shared.end_rows(now_ms());
+        self.shared.check_room(key)
     }
 
     async fn write(
@@ -247,6 +299,45 @@ where
     }
 }
 
+impl<V> Row<V> {
+    fn is_over(&self, expiry: Expiry, now_ms: i64, grace_ms: i64) -> bool {
+        let kept_ms = i64::try_from(expiry.kept.as_millis()).unwrap_or(i64::MAX);
+        now_ms.saturating_sub(self.timestamp_ms) >= kept_ms.saturating_sub(grace_ms)
+    }
+}
+
+impl<V> Shared<V> {
+    fn check_room(&self, key: &str) -> Result<(), TableError> {
+        let (topic, most) = (self.settings.topic, self.settings.most_rows);
+        let rows = self.rows.read();
+        let is_new = !rows.contains_key(key);
+        if is_new && rows.len() >= most {
+            return Err(TableError::Full { topic, most });
+        }
+        let most_bytes = self.expiry.map_or(usize::MAX, |expiry| expiry.most_bytes);
+        if is_new && self.bytes.load(Ordering::Relaxed) >= most_bytes {
+            return Err(TableError::FullOfBytes { topic, most_bytes });
+        }
+        Ok(())
+    }
+
+    /// Forgets the rows that are over; those of the topic are deleted by its retention.
+    fn end_rows(&self, now_ms: i64) {
+        let Some(expiry) = self.expiry else { return };
+        let mut rows = self.rows.write();
+        rows.retain(|_, row| !row.is_over(expiry, now_ms, 0));
+        let bytes = rows.values().map(|row| row.bytes).sum();
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether an insert of this time changes nothing, because there is a row that is not over.
+    fn is_taken(&self, row: &Row<V>, timestamp_ms: i64) -> bool {
+        // By a little less than who inserts waits for, since his clock and the broker's may differ.
+        let is_over = |expiry| row.is_over(expiry, timestamp_ms, EXPIRY_GRACE_MS);
+        !self.expiry.is_some_and(is_over)
+    }
+}
+
 impl<V: Serialize + DeserializeOwned> Shared<V> {
     fn encode(&self, value: &V) -> Result<Vec<u8>, TableError> {
         serde_json::to_vec(value).map_err(|error| TableError::Unwritable {
@@ -265,21 +356,29 @@ impl<V: Serialize + DeserializeOwned> Shared<V> {
         };
         let mut rows = self.rows.write();
         let Some(value) = record.value.as_deref() else {
-            rows.remove(key);
+            if let Some(row) = rows.remove(key) {
+                self.bytes.fetch_sub(row.bytes, Ordering::Relaxed);
+            }
             return;
         };
         let is_insert = record.headers.iter().any(|(name, _)| name == INSERT);
-        if is_insert && rows.contains_key(key) {
+        let before = rows.get(key);
+        if is_insert && before.is_some_and(|row| self.is_taken(row, record.timestamp_ms)) {
             return;
         }
+        let bytes = value.len();
         match serde_json::from_slice(value) {
             Ok(value) => {
                 let row = Row {
                     value,
                     timestamp_ms: record.timestamp_ms,
                     offset: record.offset,
+                    bytes,
                 };
-                rows.insert(key.to_owned(), row);
+                let before = rows.insert(key.to_owned(), row);
+                self.bytes.fetch_add(bytes, Ordering::Relaxed);
+                let before = before.map_or(0, |row| row.bytes);
+                self.bytes.fetch_sub(before, Ordering::Relaxed);
             }
             // A newer version wrote it, or somebody else did: what this one cannot read it does not know.
             Err(error) => {
@@ -333,4 +432,8 @@ async fn read_on<V: Serialize + DeserializeOwned>(shared: Arc<Shared<V>>) {
         }
         shared.applied.send_replace(next);
     }
+}
+
+fn now_ms() -> i64 {
+    clock::now().as_millisecond()
 }

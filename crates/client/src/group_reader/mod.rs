@@ -31,6 +31,13 @@ pub struct GroupRecord {
     generation: u64,
 }
 
+impl GroupRecord {
+    /// Counts the assignments of this member: records of one partition with different numbers were read under different ones.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
 /// A member of a group; clones are the same member. It leaves when the last clone is dropped.
 #[derive(Clone)]
 pub struct GroupReader {

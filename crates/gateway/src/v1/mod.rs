@@ -9,12 +9,21 @@ mod configs;
 mod cursor;
 mod etag;
 mod filter;
+mod groups;
+mod groups_found;
 mod incoming;
 mod lab;
+mod leases;
+mod offsets;
 mod outcome;
 mod outgoing;
 mod produce;
 mod produce_stream;
+mod queue;
+mod queue_kind;
+mod queue_letters;
+mod queue_members;
+mod queue_ordered;
 mod read;
 pub(crate) mod request;
 mod scan;
@@ -29,6 +38,7 @@ use utoipa_axum::routes;
 use crate::Gateway;
 use crate::backend::Backend;
 use crate::problem::{Problem, TOPIC_NOT_FOUND};
+pub(crate) use queue_members::Queues;
 
 /// Every route of `/v1`, with its description.
 pub fn router() -> OpenApiRouter<Gateway> {
@@ -39,6 +49,9 @@ pub fn router() -> OpenApiRouter<Gateway> {
         .merge(configs::router())
         .merge(brokers::router())
         .merge(lab::router())
+        .merge(groups::router())
+        .merge(offsets::router())
+        .merge(queue::router())
 }
 
 /// The topic, as it was at most a second ago; never created.

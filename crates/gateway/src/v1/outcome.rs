@@ -11,6 +11,7 @@ use client::{Acknowledged, ClientError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::idempotency::MayHaveHappened;
 use crate::problem::{self, Problem, ProblemBody};
 use crate::request_id::RequestId;
 use client::time::rfc3339;
@@ -130,6 +131,12 @@ fn none_stored(outcomes: &[Outcome], first: &Problem, id: Option<&RequestId>) ->
     let mut response = first.clone().into_response();
     // The problem itself would be written again by the outer layer, without the results.
     response.extensions_mut().remove::<Problem>();
+    if outcomes
+        .iter()
+        .any(|outcome| matches!(outcome, Err(problem) if problem.may_have_happened))
+    {
+        response.extensions_mut().insert(MayHaveHappened);
+    }
     response.headers_mut().remove(header::CONTENT_LENGTH);
     response.headers_mut().insert(header::CONTENT_TYPE, media);
     *response.body_mut() = body.into();
