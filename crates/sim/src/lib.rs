@@ -1,4 +1,4 @@
-//! Seeded simulation: the log, a shard, and the machines over their journals, on a disk that loses, tears and fails.
+//! Seeded simulation: the log, shards, compaction, and the machines over their journals, on a disk that loses, tears and fails.
 //!
 //! A simulation is a loop of random events and random crashes, all drawn from one seed, on one thread and without a clock.
 //! Beside what it drives it keeps a plain model of what was promised to whom, and after every step it checks:
@@ -27,6 +27,7 @@
 //!
 //! The binary `sim` runs seeds and tells how to replay one that fails; `Sabotage` shows that each invariant can fail.
 
+mod compactions;
 mod dice;
 mod invariant;
 mod journals;
@@ -54,6 +55,8 @@ pub enum Scenario {
     Transactions,
     /// Share partitions over their journal.
     Share,
+    /// A shard with a compacted partition.
+    Compaction,
 }
 
 impl Scenario {
@@ -64,6 +67,7 @@ impl Scenario {
         Self::Cluster,
         Self::Transactions,
         Self::Share,
+        Self::Compaction,
     ];
 
     pub fn name(self) -> &'static str {
@@ -74,6 +78,7 @@ impl Scenario {
             Self::Cluster => "cluster",
             Self::Transactions => "transactions",
             Self::Share => "share",
+            Self::Compaction => "compaction",
         }
     }
 
@@ -97,6 +102,8 @@ pub struct Reached {
     pub lost_unacknowledged: u64,
     /// Times that a shard found the disk full and went on once there was space.
     pub full_disks: u64,
+    /// Compactions that came to their end.
+    pub compactions: u64,
 }
 
 impl Reached {
@@ -112,6 +119,7 @@ impl Reached {
         self.deleted_records += other.deleted_records;
         self.lost_unacknowledged += other.lost_unacknowledged;
         self.full_disks += other.full_disks;
+        self.compactions += other.compactions;
     }
 }
 
@@ -131,5 +139,6 @@ pub fn run(scenario: Scenario, seed: u64, sabotage: Sabotage) -> Reached {
         Scenario::Cluster => journals::run_cluster(seed, sabotage),
         Scenario::Transactions => journals::run_transactions(seed, sabotage),
         Scenario::Share => journals::run_share(seed, sabotage),
+        Scenario::Compaction => compactions::run(seed, sabotage),
     }
 }

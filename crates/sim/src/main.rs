@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use sim::{Reached, Sabotage, Scenario, story};
 
-const USAGE: &str = "usage: sim [--seeds N] [--first N] [--seed N] [--endless] [--scenario log|shard|groups|cluster|transactions|share] [--quiet]";
+const USAGE: &str = "usage: sim [--seeds N] [--first N] [--seed N] [--endless] [--scenario log|shard|groups|cluster|transactions|share|compaction] [--quiet]";
 
 struct Arguments {
     first: u64,

@@ -26,7 +26,7 @@ pub enum Sabotage {
     InventedBatch,
     /// An answer is lost.
     LostAnswer,
-    /// Recovery does not see every batch or record.
+    /// Recovery, or a reader of a compacted log, does not see every batch or record.
     ForgetfulReplay,
     /// Clients send batches again without saying so.
     AnonymousRetries,

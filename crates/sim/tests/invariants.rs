@@ -2,7 +2,7 @@
 
 use std::panic::catch_unwind;
 
-use sim::Scenario::{Cluster, Groups, Log, Shard, Share, Transactions};
+use sim::Scenario::{Cluster, Compaction, Groups, Log, Shard, Share, Transactions};
 use sim::{Sabotage, Scenario};
 
 const SEEDS: u64 = 80;
@@ -125,4 +125,14 @@ fn a_record_that_is_freed_behind_its_owner_gets_a_second_one() {
 #[test]
 fn a_dead_letter_that_is_thrown_away_is_missed() {
     fires(Share, Sabotage::LostLetters, "WorkComesToAnEnd");
+}
+
+#[test]
+fn a_sync_that_lies_loses_keys_of_a_compacted_log() {
+    fires(Compaction, Sabotage::LyingSync, "AckedIsDurable");
+}
+
+#[test]
+fn a_record_that_a_reader_misses_changes_the_table() {
+    fires(Compaction, Sabotage::ForgetfulReplay, "SameTable");
 }

@@ -109,7 +109,7 @@ fn read_at_most(
     max_bytes: usize,
 ) -> Result<Vec<u8>, BatchError> {
     let mut plain = Vec::new();
-    let mut reader = reader.take(max_bytes as u64 + 1);
+    let mut reader = reader.take((max_bytes as u64).saturating_add(1));
     reader
         .read_to_end(&mut plain)
         .map_err(|error| damaged(codec, &error))?;
