@@ -12,6 +12,7 @@ use crate::pool::AdminPool;
 use crate::producer::{Delivery, Producer};
 use crate::reader::Reader;
 use crate::security::{Secured, Security};
+use crate::share_member::ShareMember;
 
 /// The longest wait for one request unless [`Cluster::with_timeout`] says otherwise.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -166,6 +167,15 @@ impl Cluster {
         properties: &[(&str, &str)],
     ) -> Result<GroupReader, ClientError> {
         GroupReader::join(self, group, topics, properties)
+    }
+
+    /// One member of the share group `group` on `topics`, for any number of async callers; it joins at once, on the runtime that
+    /// this is called from.
+    ///
+    /// # Errors
+    /// `Client` outside an async runtime. Whether the cluster has share groups shows in `ShareMember::take`.
+    pub fn share_member(&self, group: &str, topics: &[&str]) -> Result<ShareMember, ClientError> {
+        ShareMember::join(self, group, topics)
     }
 
     /// A consumer, idle until it subscribes or is given partitions.

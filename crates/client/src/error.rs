@@ -5,7 +5,7 @@ use std::time::Duration;
 use wire::ErrorCode;
 
 /// An error of a producer, a consumer or an admin request.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum ClientError {
     #[error("no broker answers at {address}: {reason}")]
     Unreachable { address: String, reason: String },

@@ -21,6 +21,7 @@ mod sasl;
 #[cfg(test)]
 mod scripted_broker;
 mod security;
+mod share_member;
 pub mod time;
 mod tls;
 mod transactions;
@@ -42,3 +43,4 @@ pub use pool::{AdminPool, PooledAdmin};
 pub use producer::{Delivery, OutgoingRecord, Producer};
 pub use reader::{FetchLimits, FetchedPartition, Isolation, Reader, Record};
 pub use security::{Sasl, Secret, Security, SecurityProtocol, Store, Tls, TokenSource};
+pub use share_member::{Acknowledge, ShareMember, SharedRecord};

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep};
 use wire::{ErrorCode, fetch, list_offsets};
 
 pub(crate) use connections::Connections;
+pub(crate) use records::{Received, read_all};
 pub(crate) use topics::{KnownTopic, Topics};
 
 use crate::admin::offsets::OffsetQuery;

@@ -27,7 +27,7 @@ const MAX_EXPANSION: usize = 4;
 const INLINE_BYTES: usize = 16 * 1024;
 
 /// What a leader answered for one partition.
-pub(super) struct Received {
+pub(crate) struct Received {
     position: Position,
     bytes: Bytes,
     /// First offset and producer of the aborted transactions among the bytes.
@@ -36,7 +36,7 @@ pub(super) struct Received {
 }
 
 impl Received {
-    pub(super) fn new(position: Position, data: PartitionData) -> Received {
+    pub(crate) fn new(position: Position, data: PartitionData) -> Received {
         let code = data.error_code;
         let error = (code != 0)
             .then(|| ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError));
@@ -69,7 +69,7 @@ impl Received {
 ///
 /// # Errors
 /// `Client` when the thread that decompresses cannot be had.
-pub(super) async fn read_all(
+pub(crate) async fn read_all(
     received: Vec<Received>,
     limits: &FetchLimits,
 ) -> Result<Vec<FetchedPartition>, ClientError> {

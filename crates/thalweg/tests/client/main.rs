@@ -3,6 +3,7 @@
 mod async_producer;
 mod group_reader;
 mod reader;
+mod share_member;
 
 use std::time::Duration;
 
