@@ -10,7 +10,7 @@ use wire::ErrorCode;
 
 use crate::report::Step;
 use crate::session::Session;
-use crate::traffic::{Outgoing, POLL};
+use crate::traffic::{Outgoing, poll};
 
 const PARTITIONS: i32 = 3;
 /// Records that wait for the group before each change of its members.
@@ -307,7 +307,7 @@ impl Member {
     fn take_turn(&mut self) -> Result<usize, ClientError> {
         let mut read = 0;
         while read < TURN {
-            let Some(event) = self.consumer.poll(POLL)? else {
+            let Some(event) = poll(&self.consumer)? else {
                 break;
             };
             if let Event::Record(record) = event {

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::report::Step;
 use crate::session::Session;
-use crate::traffic::{Outgoing, POLL, PRODUCER, Seen};
+use crate::traffic::{Outgoing, PRODUCER, Seen, poll};
 
 const PARTITIONS: i32 = 3;
 const INPUTS: usize = 30;
@@ -356,7 +356,7 @@ fn take<'c>(
     let begun = Instant::now();
     while batch.len() < BATCH {
         session.remaining()?;
-        match consumer.poll(POLL)? {
+        match poll(consumer)? {
             Some(Event::Record(record)) => batch.push(record),
             Some(Event::EndOfPartition(_)) => {}
             None if begun.elapsed() >= PATIENCE && (least == 1 || batch.len() >= least) => break,

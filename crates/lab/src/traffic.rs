@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use client::{ClientError, Event, IncomingRecord, OutgoingRecord, Position};
+use client::{ClientError, Consumer, Event, IncomingRecord, OutgoingRecord, Position};
 use serde::Serialize;
+use wire::ErrorCode;
 
 use crate::session::Session;
 
-pub(crate) const POLL: Duration = Duration::from_millis(20);
+const POLL: Duration = Duration::from_millis(20);
 
 /// What every producer of the lab is: nothing lost, nothing twice, keys to partitions as Java's clients do.
 pub(crate) const PRODUCER: [(&str, &str); 3] = [
@@ -73,6 +74,14 @@ impl Seen {
             self.key.as_deref().unwrap_or("null"),
             self.value
         )
+    }
+}
+
+/// The next event, if one comes soon. A broker that has not heard of a new topic yet is no error: librdkafka asks again.
+pub(crate) fn poll(consumer: &Consumer) -> Result<Option<Event<'_>>, ClientError> {
+    match consumer.poll(POLL) {
+        Err(error) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) => Ok(None),
+        answer => answer,
     }
 }
 
@@ -152,7 +161,7 @@ impl Session<'_> {
         let mut seen = Vec::new();
         while !open.is_empty() {
             self.remaining()?;
-            match consumer.poll(POLL)? {
+            match poll(&consumer)? {
                 Some(Event::Record(record)) => seen.push(Seen::of(&record)),
                 Some(Event::EndOfPartition(ended)) => open.retain(|partition| *partition != ended),
                 None => {}
