@@ -35,7 +35,6 @@ use axum::Router;
 use axum::http::Uri;
 use axum::middleware;
 use tokio::sync::watch;
-use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use backend::{Backend, Backends, Source};
@@ -54,6 +53,7 @@ struct Shared {
     overviews: page::Overviews,
     keys: idempotency::Keys,
     queues: v1::Queues,
+    live: v1::LiveStreams,
     stopping: watch::Receiver<bool>,
 }
 
@@ -70,6 +70,7 @@ impl Gateway {
             overviews: page::Overviews::default(),
             keys: idempotency::Keys::default(),
             queues: v1::Queues::default(),
+            live: v1::LiveStreams::default(),
             stopping,
         }))
     }
@@ -93,6 +94,10 @@ impl Gateway {
 
     pub(crate) fn queues(&self) -> &v1::Queues {
         &self.0.queues
+    }
+
+    pub(crate) fn live(&self) -> &v1::LiveStreams {
+        &self.0.live
     }
 
     /// Ends when the process is about to stop.
@@ -140,9 +145,9 @@ fn routes() -> OpenApiRouter<Gateway> {
         .merge(legacy::router())
 }
 
-/// The OpenAPI document of all routes.
-pub fn openapi() -> OpenApi {
-    openapi::complete(routes().into_openapi())
+/// Files for `docs/reference`, by name: the OpenAPI document of all routes and what is made from it.
+pub fn reference() -> Vec<(&'static str, String)> {
+    openapi::reference(&openapi::complete(routes().into_openapi()))
 }
 
 async fn not_found(uri: Uri) -> Problem {

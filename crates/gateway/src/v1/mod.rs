@@ -9,11 +9,13 @@ mod configs;
 mod cursor;
 mod etag;
 mod filter;
+mod follow;
 mod groups;
 mod groups_found;
 mod incoming;
 mod lab;
 mod leases;
+mod live;
 mod offsets;
 mod outcome;
 mod outgoing;
@@ -28,8 +30,10 @@ mod read;
 pub(crate) mod request;
 mod scan;
 mod start;
+mod tail;
 mod topic_list;
 mod topics;
+mod truncate;
 
 use client::topics::Topic;
 use utoipa_axum::router::OpenApiRouter;
@@ -38,6 +42,7 @@ use utoipa_axum::routes;
 use crate::Gateway;
 use crate::backend::Backend;
 use crate::problem::{Problem, TOPIC_NOT_FOUND};
+pub(crate) use live::LiveStreams;
 pub(crate) use queue_members::Queues;
 
 /// Every route of `/v1`, with its description.
@@ -45,7 +50,9 @@ pub fn router() -> OpenApiRouter<Gateway> {
     OpenApiRouter::new()
         .routes(routes!(topic_list::list))
         .merge(topics::router())
+        .merge(truncate::router())
         .routes(routes!(read::read, produce::produce))
+        .routes(routes!(live::events))
         .merge(configs::router())
         .merge(brokers::router())
         .merge(lab::router())

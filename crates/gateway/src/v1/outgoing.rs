@@ -64,7 +64,7 @@ pub struct RecordWriter {
 
 impl RecordWriter {
     /// Appends the record as one JSON object.
-    pub fn write(&mut self, out: &mut Vec<u8>, place: Place<'_>, record: &Record, decode: Decode) {
+    pub fn write(&mut self, out: &mut Vec<u8>, place: Origin<'_>, record: &Record, decode: Decode) {
         out.push(b'{');
         if let Some(topic) = place.topic {
             out.extend_from_slice(b"\"topic\":");
@@ -93,7 +93,7 @@ impl RecordWriter {
 
 /// Where a record is, besides its offset.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub struct Origin<'a> {
     /// Written only where records of several topics are mixed.
     pub topic: Option<&'a str>,
     pub partition: i32,
@@ -195,7 +195,7 @@ mod tests {
 
     fn written(record: &Record, decode: Decode) -> String {
         let mut out = Vec::new();
-        let place = Place {
+        let place = Origin {
             topic: None,
             partition: 2,
         };

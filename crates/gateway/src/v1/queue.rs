@@ -20,7 +20,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::leases::{HandedOut, LeaseId, Lost, Spot, Terms, later};
-use super::outgoing::{Decode, Place, RecordWriter};
+use super::outgoing::{Decode, Origin, RecordWriter};
 use super::queue_kind::{LeaseKind, choose};
 use super::queue_letters::MOST_REASON_BYTES;
 use super::queue_members::{AckId, Member, Purpose, Queues};
@@ -244,7 +244,7 @@ fn messages(queues: &Queues, member: &Member, pulled: &[HandedOut<GroupRecord>])
             "{comma}{{\"ack_id\":\"{id}\",\"attempt\":{attempt},\"lease_until\":\"{until:.3}\","
         );
         record.clear();
-        let place = Place {
+        let place = Origin {
             topic: Some(&message.spot.topic),
             partition: message.spot.partition,
         };

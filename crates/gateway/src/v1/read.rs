@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::cursor::Cursor;
 use super::filter::Filter;
-use super::outgoing::{Decode, Place, RecordBody, RecordWriter};
+use super::outgoing::{Decode, Origin, RecordBody, RecordWriter};
 use super::request::{self, Query, Segment, bad_parameter};
 use super::scan::{Scan, ScanFacts, ScanLimits};
 use super::start::{self, Start};
@@ -30,7 +30,7 @@ const MOST_WAIT_MS: u64 = 30_000;
 /// How long one request looks for records that its filter takes.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ReadQuery {
@@ -104,7 +104,7 @@ pub async fn read(
     let limits = limits(&query)?;
     let topic = topic_of(gateway.backends().primary(), &name).await?;
     if wants_stream {
-        return Err(Problem::new(NOT_ACCEPTABLE, "live"));
+        return super::live::follow_one(&gateway, topic, query, filter, &headers).await;
     }
     let start = begin(&gateway, &topic, &query, "earliest").await?;
     page(
@@ -194,7 +194,7 @@ async fn page(
         if out.len() > empty {
             out.push(b',');
         }
-        let place = Place {
+        let place = Origin {
             topic: None,
             partition,
         };

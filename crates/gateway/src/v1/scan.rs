@@ -39,6 +39,9 @@ pub struct ScanFacts {
 pub struct ScanError {
     pub partition: i32,
     pub detail: String,
+    /// Whether the position is no longer, or not yet, in the partition.
+    #[serde(skip)]
+    pub is_gone: bool,
 }
 
 /// When a scan is over.
@@ -193,7 +196,12 @@ impl<'a> Scan<'a> {
             code => format!("offset {offset}: {} ({})", code.message(), code.name()),
         };
         let partition = fetched.partition;
-        self.facts.errors.push(ScanError { partition, detail });
+        let is_gone = code == ErrorCode::OffsetOutOfRange;
+        self.facts.errors.push(ScanError {
+            partition,
+            detail,
+            is_gone,
+        });
     }
 }
 

@@ -149,3 +149,35 @@ async fn the_cluster_and_its_brokers_are_described() {
         .await
         .expect_problem(404, "broker-not-found");
 }
+
+#[tokio::test]
+async fn a_topic_is_truncated_from_its_beginning() {
+    let door = Door::open();
+    door.topic("t", 1).await;
+    let body = r#"{"records":[{"value":1},{"value":2},{"value":3}]}"#;
+    door.json("POST", "/v1/topics/t/records", body)
+        .await
+        .expect(200);
+    let path = "/v1/topics/t:truncate";
+    let some = r#"{"partitions":[{"partition":0,"before_offset":2}]}"#;
+    let cut = door.json("POST", path, some).await.expect(200).json();
+    assert_eq!(
+        cut["partitions"][0],
+        json!({"partition": 0, "start_offset": 2})
+    );
+    let all = request("POST", path)
+        .body(Body::empty())
+        .expect("a request");
+    let cut = door.ask(all).await.expect(200).json();
+    assert_eq!(cut["partitions"][0]["start_offset"], 3);
+    let beyond = r#"{"partitions":[{"partition":0,"before_offset":9}]}"#;
+    door.json("POST", path, beyond)
+        .await
+        .expect_problem(422, "invalid");
+    door.json("POST", "/v1/topics/t:compact", "{}")
+        .await
+        .expect_problem(404, "not-found");
+    door.json("POST", "/v1/topics/t", "{}")
+        .await
+        .expect_problem(405, "method-not-allowed");
+}

@@ -1,7 +1,11 @@
 //! `GET /openapi.json`: the OpenAPI 3.1 document of every route, made from the handlers themselves.
 //!
 //! Each router brings the descriptions of its own routes; here they get what is true of all of them: the answer for any other
-//! error, the headers of every answer, the tags. `docs/openapi.json` is a copy of it, and a test compares.
+//! error, the headers of every answer, the tags. `docs/reference` has a copy of it, with what is made from it; a test compares.
+
+mod http_file;
+mod postman;
+mod samples;
 
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::{
@@ -30,6 +34,20 @@ const TAGS: &[(&str, &str)] = &[
         "Guided runs: partitions, keys, order, rebalancing, offset semantics",
     ),
 ];
+
+/// The document, the requests for editors and the Postman collection, by the names of their files.
+pub fn reference(document: &OpenApi) -> Vec<(&'static str, String)> {
+    let json = document.to_pretty_json().expect("the document is JSON");
+    let parsed = serde_json::from_str(&json).expect("just written");
+    vec![
+        ("thalweg.http", http_file::requests(&parsed)),
+        (
+            "thalweg.postman_collection.json",
+            postman::collection(&parsed),
+        ),
+        ("openapi.json", json + "\n"),
+    ]
+}
 
 /// Adds to the routes' own descriptions what is true of all.
 pub fn complete(mut routes: OpenApi) -> OpenApi {
