@@ -136,13 +136,16 @@ impl ShareMember {
     /// `NotOffered` and `Refused` (UNSUPPORTED_VERSION) where the cluster has no share groups; `TimedOut`, `Unreachable` or
     /// `Refused` when the group has not taken the member in within `wait`, or when a leader cannot be asked.
     pub async fn take(&self, max: usize, wait: Duration) -> Result<Vec<SharedRecord>, ClientError> {
+        if max == 0 {
+            return Ok(Vec::new());
+        }
         let deadline = Instant::now() + wait;
         let Ok(_turn) = timeout_at(deadline, self.inner.turn.lock()).await else {
             return self.inner.nothing(wait);
         };
         self.inner.check_membership()?;
         let mut changes = self.inner.assigned.clone();
-        while max > 0 {
+        loop {
             changes.mark_unchanged();
             let leaders = self.inner.by_leader().await?;
             if leaders.is_empty() {
@@ -167,7 +170,6 @@ impl ShareMember {
                 return self.inner.nothing(wait);
             }
         }
-        Ok(Vec::new())
     }
 
     async fn take_from(
