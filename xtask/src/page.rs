@@ -24,7 +24,10 @@ pub fn run(arguments: &[String]) -> TaskResult {
         .into_iter()
         .find(|browser| process::exists(browser))
         .ok_or("no Chromium is installed (Debian: chromium)")?;
-    if let Some(missing) = ["node", "npm"].into_iter().find(|name| !process::exists(name)) {
+    if let Some(missing) = ["node", "npm"]
+        .into_iter()
+        .find(|name| !process::exists(name))
+    {
         return Err(format!("{missing} is not installed"));
     }
     let binary = thalweg::build()?;

@@ -174,11 +174,7 @@ fn suite_section(text: &mut String, run: &SuiteRun) {
     }
     let again: Vec<&str> = named(run, |test| test.passed_again);
     if !again.is_empty() {
-        let _ = writeln!(
-            text,
-            "Passed at the second attempt: {}.\n",
-            again.join(", ")
-        );
+        let _ = writeln!(text, "Passed at a later attempt: {}.\n", again.join(", "));
     }
     let partly: Vec<_> = run
         .tests

@@ -4,6 +4,7 @@
 //! # a comment
 //! needs 0115_producer_auth an authorizer      not started: it wants what this run does not have
 //! cause 0042_many_topics the reason of a failure, in our words, shown beside the test's own
+//! chance test_a.py::test_b what decides        fails now and then, wherever it runs: it has more than one further attempt
 //! limit 0038 900                              seconds after which the process of these tests is stopped
 //! part 0081_admin CreateTopics                runs alone, as the test 0081_admin/CreateTopics, where a suite can do so
 //! quick 0001 0002                             what the short run takes
@@ -18,6 +19,7 @@ use crate::repository;
 pub struct Facts {
     needs: Vec<(String, String)>,
     causes: Vec<(String, String)>,
+    chances: Vec<(String, String)>,
     limits: Vec<(String, u64)>,
     parts: Vec<(String, String)>,
     quick: Vec<String>,
@@ -61,6 +63,7 @@ impl Facts {
             "needs" => self.needs.push((name, what.to_owned())),
             "part" => self.parts.push((name, what.to_owned())),
             "cause" => self.causes.push((name, what.to_owned())),
+            "chance" => self.chances.push((name, what.to_owned())),
             "limit" => self.limits.push((name, what.parse().ok()?)),
             _ => return None,
         }
@@ -75,6 +78,11 @@ impl Facts {
     /// Why the test fails.
     pub fn cause(&self, test: &str) -> Option<&str> {
         find(&self.causes, test)
+    }
+
+    /// Why chance decides whether the test passes, if it does.
+    pub fn chance(&self, test: &str) -> Option<&str> {
+        find(&self.chances, test)
     }
 
     pub fn limit(&self, test: &str) -> Option<Duration> {
@@ -113,8 +121,9 @@ mod tests {
 
     #[test]
     fn a_fact_holds_for_every_test_that_begins_so() {
-        let text = "# ours\nneeds 0115 an authorizer\ncause 0042_many too slow\nlimit 0038 900\npart 0081_admin a\npart 0081_admin b\nquick 0001 0002\n\nquick 0003";
-        let facts = Facts::parse(text).expect("five kinds");
+        let text = "# ours\nneeds 0115 an authorizer\ncause 0042_many too slow\nchance 0043 a race\nlimit 0038 900\npart 0081_admin a\npart 0081_admin b\nquick 0001 0002\n\nquick 0003";
+        let facts = Facts::parse(text).expect("six kinds");
+        assert_eq!(facts.chance("0043_x"), Some("a race"));
         assert_eq!(facts.needs("0115_producer_auth"), Some("an authorizer"));
         assert_eq!(facts.cause("0042_many_topics"), Some("too slow"));
         assert_eq!(facts.limit("0038_x"), Some(Duration::from_secs(900)));

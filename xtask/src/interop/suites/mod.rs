@@ -149,7 +149,7 @@ pub const SUITES: &[Suite] = &[
         source: "crates.io",
         needs: rust_rdkafka::NEEDS,
         has_quick_part: false,
-        remark: "The tests in the crate `rdkafka`; the broker is node 0 on port 9092 with `num.partitions=3`, as its authors run it.",
+        remark: "The tests in the crate `rdkafka`, all 69: 18 in `src`, 43 in `tests/`, and the one of `tests/utils.rs`, which is part of eight programs. The broker is node 0 on port 9092 with `num.partitions=3`, as its authors run it.",
         run: rust_rdkafka::run,
     },
     Suite {
