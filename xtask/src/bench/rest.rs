@@ -82,12 +82,13 @@ pub fn run(arguments: &[String]) -> TaskResult {
     let http = http_address(folder.path())?;
     prepare(http, &binary, server.address)?;
     let scripts = Scripts::write(folder.path())?;
-    let mut lines = Vec::new();
-    lines.push(single_publishes(&options, &scripts, http)?);
-    lines.push(batches(&options, &scripts, http)?);
-    lines.push(reads(&options, &scripts, http)?);
-    lines.push(live_tail(&options, &binary, &server, http)?);
-    lines.push(idle_streams(&options, &server, http)?);
+    let lines = vec![
+        single_publishes(&options, &scripts, http)?,
+        batches(&options, &scripts, http)?,
+        reads(&options, &scripts, http)?,
+        live_tail(&options, &binary, &server, http)?,
+        idle_streams(&options, &server, http)?,
+    ];
     server.stop()?;
     let text = report(&options, &lines);
     print!("{text}");
