@@ -10,6 +10,8 @@ use crate::error::ClientError;
 pub enum Resource<'a> {
     Topic(&'a str),
     Broker(i32),
+    /// A group, of those settings that groups have of their own.
+    Group(&'a str),
 }
 
 impl Resource<'_> {
@@ -17,12 +19,13 @@ impl Resource<'_> {
         match self {
             Resource::Topic(_) => 2,
             Resource::Broker(_) => 4,
+            Resource::Group(_) => 32,
         }
     }
 
     fn name(self) -> String {
         match self {
-            Resource::Topic(name) => name.to_owned(),
+            Resource::Topic(name) | Resource::Group(name) => name.to_owned(),
             Resource::Broker(id) => id.to_string(),
         }
     }
@@ -83,7 +86,7 @@ impl Admin {
             ..describe_configs::Request::default()
         };
         let connection = match resource {
-            Resource::Topic(_) => self.any(),
+            Resource::Topic(_) | Resource::Group(_) => self.any(),
             Resource::Broker(id) => self.node(id).await?,
         };
         let reply = connection.call(&request).await?;
@@ -131,7 +134,7 @@ impl Admin {
             validate_only,
         };
         let connection = match resource {
-            Resource::Topic(_) => self.any(),
+            Resource::Topic(_) | Resource::Group(_) => self.any(),
             Resource::Broker(id) => self.node(id).await?,
         };
         let reply = connection.call(&request).await?;

@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+/// How many acknowledged leases are remembered.
+const MOST_REMEMBERED: usize = 10_000;
+
 /// Where a message is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Spot {
@@ -44,6 +47,19 @@ pub struct HandedOut<R> {
     pub attempt: u32,
     pub until: Timestamp,
     pub record: R,
+}
+
+impl<R> HandedOut<R> {
+    /// The same with another view of its record.
+    pub fn map<T>(self, view: impl FnOnce(R) -> T) -> HandedOut<T> {
+        HandedOut {
+            lease: self.lease,
+            spot: self.spot,
+            attempt: self.attempt,
+            until: self.until,
+            record: view(self.record),
+        }
+    }
 }
 
 /// A message that is not to be handed out again.
@@ -98,6 +114,8 @@ pub struct Leases<R> {
     leased: BTreeMap<LeaseId, Spot>,
     /// Those that came back, so that handing out need not look at all.
     waiting: BTreeSet<Spot>,
+    /// The last leases that were acknowledged: told twice, because the first answer was lost on its way, they get the same answer.
+    acknowledged: BTreeSet<LeaseId>,
     bytes: usize,
     last: LeaseId,
 }
@@ -108,6 +126,7 @@ impl<R> Default for Leases<R> {
             entries: BTreeMap::new(),
             leased: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            acknowledged: BTreeSet::new(),
             bytes: 0,
             last: 0,
         }
@@ -164,7 +183,16 @@ impl<R: Clone> Leases<R> {
 
     /// Takes what is due at `now` and may not go out again; each is to be [`Leases::finish`]ed or [`Leases::retry`]ed.
     pub fn give_up(&mut self, now: Timestamp) -> Vec<GivenUp<R>> {
-        let due: Vec<Spot> = self.due(now, |is_last| is_last).cloned().collect();
+        self.take_due(now, true)
+    }
+
+    /// Takes what is due at `now` and may go out again, for a cluster that hands it out itself.
+    pub fn give_back(&mut self, now: Timestamp) -> Vec<GivenUp<R>> {
+        self.take_due(now, false)
+    }
+
+    fn take_due(&mut self, now: Timestamp, last: bool) -> Vec<GivenUp<R>> {
+        let due: Vec<Spot> = self.due(now, |is_last| is_last == last).cloned().collect();
         let taken = due.into_iter().map(|spot| {
             self.waiting.remove(&spot);
             let entry = self.entry(&spot);
@@ -224,20 +252,30 @@ impl<R: Clone> Leases<R> {
             State::Leased(id, terms) if id == lease && terms.until > now => {
                 Ok((spot, &entry.record))
             }
-            // Told twice, the first answer may have been lost on its way: the same answer again.
-            State::Done(id) if id == lease => Ok((spot, &entry.record)),
             _ => Err(Lost),
         }
     }
 
-    /// Done with; the message stays until those before it in its partition are done, too.
+    /// Done with; the message stays until those before it in its partition are done, too. Telling twice is no error.
     ///
     /// # Errors
     /// `Lost` when the lease is over or unknown.
-    pub fn acknowledge(&mut self, now: Timestamp, lease: LeaseId) -> Result<Spot, Lost> {
+    pub fn acknowledge(&mut self, now: Timestamp, lease: LeaseId) -> Result<(), Lost> {
+        if self.acknowledged.contains(&lease) {
+            return Ok(());
+        }
         let spot = self.find(now, lease)?.0.clone();
         self.entry(&spot).state = State::Done(lease);
-        Ok(spot)
+        self.leased.remove(&lease);
+        self.acknowledged.insert(lease);
+        if self.acknowledged.len() > MOST_REMEMBERED {
+            self.acknowledged.pop_first();
+        }
+        Ok(())
+    }
+
+    pub fn is_acknowledged(&self, lease: LeaseId) -> bool {
+        self.acknowledged.contains(&lease)
     }
 
     /// The client could not do it: the message comes back after `delay`, or is given up when this was the last attempt.
@@ -251,7 +289,7 @@ impl<R: Clone> Leases<R> {
         delay: Duration,
         reason: String,
     ) -> Result<Spot, Lost> {
-        let spot = self.held(now, lease)?;
+        let spot = self.find(now, lease)?.0.clone();
         self.come_back(&spot, later(now, delay), Reason::Refused(reason));
         Ok(spot)
     }
@@ -266,20 +304,11 @@ impl<R: Clone> Leases<R> {
         lease: LeaseId,
         until: Timestamp,
     ) -> Result<Spot, Lost> {
-        let spot = self.held(now, lease)?;
+        let spot = self.find(now, lease)?.0.clone();
         if let State::Leased(_, terms) = &mut self.entry(&spot).state {
             terms.until = until;
         }
         Ok(spot)
-    }
-
-    /// Where a message is whose lease holds and that is not done with.
-    fn held(&self, now: Timestamp, lease: LeaseId) -> Result<Spot, Lost> {
-        let (spot, _) = self.find(now, lease)?;
-        match self.entries.get(spot).map(|entry| &entry.state) {
-            Some(State::Leased(..)) => Ok(spot.clone()),
-            _ => Err(Lost),
-        }
     }
 
     /// A message that was being settled is done with.
@@ -293,15 +322,26 @@ impl<R: Clone> Leases<R> {
         }
     }
 
-    /// Forgets a message and its lease.
+    /// Forgets a message and its lease, as if it had never been out.
     pub fn forget(&mut self, spot: &Spot) {
-        if let Some(entry) = self.entries.remove(spot) {
-            self.bytes -= entry.bytes;
-            self.waiting.remove(spot);
-            if let State::Leased(lease, _) | State::Done(lease) = entry.state {
-                self.leased.remove(&lease);
-            }
+        if let Some(State::Done(lease)) = self.remove(spot) {
+            self.acknowledged.remove(&lease);
         }
+    }
+
+    /// The cluster knows what became of this message.
+    pub fn settled(&mut self, spot: &Spot) {
+        self.remove(spot);
+    }
+
+    fn remove(&mut self, spot: &Spot) -> Option<State> {
+        let entry = self.entries.remove(spot)?;
+        self.bytes -= entry.bytes;
+        self.waiting.remove(spot);
+        if let State::Leased(lease, _) = entry.state {
+            self.leased.remove(&lease);
+        }
+        Some(entry.state)
     }
 
     /// Forgets the messages that are not to be kept, as after a partition went to another member.
@@ -350,7 +390,7 @@ impl<R: Clone> Leases<R> {
             .range(range)
             .map(|(spot, _)| spot.clone())
             .collect();
-        gone.iter().for_each(|spot| self.forget(spot));
+        gone.iter().for_each(|spot| self.settled(spot));
     }
 
     /// When something happens by itself next: a lease ends, or a message is due.
@@ -496,15 +536,24 @@ mod tests {
     }
 
     #[test]
-    fn an_acknowledgement_may_be_told_twice() {
-        let mut leases = leased(2);
-        assert!(leases.acknowledge(at(1), 2).is_ok());
-        assert!(leases.acknowledge(at(2), 2).is_ok());
+    fn an_acknowledgement_may_be_told_twice_unless_its_message_was_taken_away() {
+        let mut leases = leased(3);
+        for lease in [1, 2, 2] {
+            assert_eq!(leases.acknowledge(at(1), lease), Ok(()));
+        }
         assert_eq!(
             leases.refuse(at(2), 2, Duration::ZERO, String::new()),
             Err(Lost),
             "it is done with"
         );
+        leases.committed(&spot(0));
+        assert_eq!(
+            leases.acknowledge(at(99), 1),
+            Ok(()),
+            "also when it is committed"
+        );
+        leases.retain(|spot, _| spot.offset != 1);
+        assert_eq!(leases.acknowledge(at(2), 2), Err(Lost));
     }
 
     #[test]

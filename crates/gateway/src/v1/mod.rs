@@ -26,6 +26,8 @@ mod queue_kind;
 mod queue_letters;
 mod queue_members;
 mod queue_ordered;
+mod queue_shared;
+mod queue_terms;
 mod read;
 pub(crate) mod request;
 mod scan;

@@ -12,18 +12,19 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use client::GroupRecord;
+use client::Record;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::leases::{HandedOut, LeaseId, Lost, Spot, Terms, later};
+use super::leases::{HandedOut, LeaseId, later};
 use super::outgoing::{Decode, Origin, RecordWriter};
 use super::queue_kind::{LeaseKind, choose};
 use super::queue_letters::MOST_REASON_BYTES;
 use super::queue_members::{AckId, Member, Purpose, Queues};
+use super::queue_terms::{Ask, DEFAULT_LEASE, Settled};
 use super::request::{Json, Segment};
 use super::topic_of;
 use crate::problem::{LEASE_LOST, Problem, ProblemBody};
@@ -33,7 +34,6 @@ const DEFAULT_MAX: usize = 100;
 const MOST_MAX: usize = 1_000;
 const MOST_TOPICS: usize = 100;
 const MOST_WAIT_MS: u64 = 60_000;
-const DEFAULT_LEASE_MS: u64 = 30_000;
 /// Twelve hours.
 const MOST_LEASE_MS: u64 = 12 * 60 * 60 * 1000;
 const DEFAULT_ATTEMPTS: u32 = 5;
@@ -45,42 +45,6 @@ pub fn router() -> OpenApiRouter<Gateway> {
         .routes(routes!(ack))
         .routes(routes!(nack))
         .routes(routes!(extend))
-}
-
-/// A checked pull.
-#[derive(Debug, Clone, Copy)]
-pub struct Ask {
-    pub max: usize,
-    pub wait: Duration,
-    pub lease: Duration,
-    pub most_attempts: u32,
-}
-
-impl Ask {
-    pub fn terms(&self, now: Timestamp) -> Terms {
-        Terms {
-            until: later(now, self.lease),
-            most_attempts: self.most_attempts,
-        }
-    }
-}
-
-/// What became of one lease.
-#[derive(Debug, Clone)]
-pub enum Settled {
-    Done,
-    Lost,
-    /// It is not known to be settled; the client may try again.
-    Failed(Problem),
-}
-
-impl Settled {
-    pub fn of(outcome: Result<Spot, Lost>) -> Settled {
-        match outcome {
-            Ok(_) => Settled::Done,
-            Err(Lost) => Settled::Lost,
-        }
-    }
 }
 
 /// Which messages, and how they are leased.
@@ -96,7 +60,7 @@ pub struct PullRequest {
     /// How long to wait for the first one; 0 when absent. The first pull of a group waits longer if it must, to join the group.
     #[schema(minimum = 0, maximum = 60000, default = 0)]
     wait_ms: Option<u64>,
-    /// How long the messages are this client's.
+    /// How long the messages are this client's; on a share group at most as long as it locks its records.
     #[schema(minimum = 1, maximum = 43200000, default = 30000)]
     lease_ms: Option<u64>,
     /// A message that was delivered so often to no avail becomes a dead letter.
@@ -209,14 +173,14 @@ fn check_pull(request: &PullRequest) -> Result<Ask, Problem> {
     Ok(Ask {
         max,
         wait: Duration::from_millis(wait_ms),
-        lease: check_lease(request.lease_ms.unwrap_or(DEFAULT_LEASE_MS))?,
+        lease: check_lease(request.lease_ms)?,
         most_attempts,
     })
 }
 
-fn check_lease(lease_ms: u64) -> Result<Duration, Problem> {
-    match (1..=MOST_LEASE_MS).contains(&lease_ms) {
-        true => Ok(Duration::from_millis(lease_ms)),
+fn check_lease(lease_ms: Option<u64>) -> Result<Option<Duration>, Problem> {
+    match lease_ms.is_none_or(|ms| (1..=MOST_LEASE_MS).contains(&ms)) {
+        true => Ok(lease_ms.map(Duration::from_millis)),
         false => Err(Problem::invalid(
             "/lease_ms",
             format!("1 to {MOST_LEASE_MS} ms"),
@@ -225,7 +189,7 @@ fn check_lease(lease_ms: u64) -> Result<Duration, Problem> {
 }
 
 /// `{"leases":"…","messages":[{"ack_id":"…","attempt":1,"lease_until":"…","topic":"…", …}]}`.
-fn messages(queues: &Queues, member: &Member, pulled: &[HandedOut<GroupRecord>]) -> Vec<u8> {
+fn messages(queues: &Queues, member: &Member, pulled: &[HandedOut<Record>]) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 + pulled.len() * 256);
     let mut writer = RecordWriter::default();
     let mut record = Vec::new();
@@ -248,7 +212,7 @@ fn messages(queues: &Queues, member: &Member, pulled: &[HandedOut<GroupRecord>])
             topic: Some(&message.spot.topic),
             partition: message.spot.partition,
         };
-        writer.write(&mut record, place, &message.record.record, Decode::Auto);
+        writer.write(&mut record, place, &message.record, Decode::Auto);
         out.extend_from_slice(&record[1..]);
     }
     out.extend_from_slice(b"]}");
@@ -303,7 +267,7 @@ pub struct SettleResult {
 
 /// Messages are done with
 ///
-/// 200 when all are, 207 when some are, 409 when the leases of all are over. Acknowledging twice is no error while the lease would hold.
+/// 200 when all are, 207 when some are, 409 when the leases of all are over.
 #[utoipa::path(
     post,
     path = "/v1/groups/{group}/ack",
@@ -371,7 +335,11 @@ async fn nack(
     let (now, delay) = (clock::now(), Duration::from_millis(delay_ms));
     let mut settled = lost(&request.ack_ids);
     for part in by_member {
-        let outcomes = part.member.queue.refuse(now, &part.leases, delay, &reason);
+        let outcomes = part
+            .member
+            .queue
+            .refuse(now, &part.leases, delay, &reason)
+            .await?;
         part.member.work.notify_one();
         part.place(outcomes, &mut settled);
     }
@@ -397,13 +365,13 @@ async fn extend(
     Segment(group): Segment,
     Json(request): Json<ExtendRequest>,
 ) -> Result<Response, Problem> {
-    let lease = check_lease(request.lease_ms.unwrap_or(DEFAULT_LEASE_MS))?;
+    let lease = check_lease(request.lease_ms)?;
     let by_member = sort(gateway.queues(), &group, &request.ack_ids)?;
     let now = clock::now();
-    let until = later(now, lease);
+    let until = later(now, lease.unwrap_or(DEFAULT_LEASE));
     let mut settled = lost(&request.ack_ids);
     for part in by_member {
-        let outcomes = part.member.queue.extend(now, &part.leases, until);
+        let outcomes = part.member.queue.extend(now, &part.leases, until).await?;
         part.place(outcomes, &mut settled);
     }
     answer(&request.ack_ids, settled, Some(until))

@@ -7,14 +7,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use client::Record;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OnceCell};
 use tokio::time::timeout;
 
-use super::leases::{LeaseId, later};
+use super::leases::{HandedOut, LeaseId, later};
 use super::queue_kind::LeaseKind;
 use super::queue_ordered::Ordered;
+use super::queue_shared::Shared;
+use super::queue_terms::{Ask, Settled};
 use crate::backend::Backend;
 use crate::problem::{Problem, TOO_MANY_REQUESTS};
 use crate::{clock, entropy};
@@ -36,11 +39,80 @@ pub struct Purpose {
     pub leases: LeaseKind,
 }
 
+/// What the leases of a member are made of.
+pub enum Queue {
+    Ordered(Ordered),
+    Shared(Shared),
+}
+
+impl Queue {
+    pub async fn pull(&self, ask: &Ask) -> Result<Vec<HandedOut<Record>>, Problem> {
+        match self {
+            Queue::Ordered(queue) => queue.pull(ask).await,
+            Queue::Shared(queue) => queue.pull(ask).await,
+        }
+    }
+
+    pub async fn acknowledge(&self, now: Timestamp, ids: &[LeaseId]) -> Vec<Settled> {
+        match self {
+            Queue::Ordered(queue) => queue.acknowledge(now, ids).await,
+            Queue::Shared(queue) => queue.acknowledge(now, ids).await,
+        }
+    }
+
+    pub async fn refuse(
+        &self,
+        now: Timestamp,
+        ids: &[LeaseId],
+        delay: Duration,
+        reason: &str,
+    ) -> Result<Vec<Settled>, Problem> {
+        match self {
+            Queue::Ordered(queue) => Ok(queue.refuse(now, ids, delay, reason)),
+            Queue::Shared(queue) => queue.refuse(now, ids, delay, reason).await,
+        }
+    }
+
+    pub async fn extend(
+        &self,
+        now: Timestamp,
+        ids: &[LeaseId],
+        until: Timestamp,
+    ) -> Result<Vec<Settled>, Problem> {
+        match self {
+            Queue::Ordered(queue) => Ok(queue.extend(now, ids, until)),
+            Queue::Shared(queue) => queue.extend(now, ids, until).await,
+        }
+    }
+
+    async fn tend(&self, now: Timestamp) {
+        match self {
+            Queue::Ordered(queue) => queue.tend(now).await,
+            Queue::Shared(queue) => queue.tend(now).await,
+        }
+    }
+
+    /// Whether nobody would miss it: no message is out or has been refused.
+    fn is_quiet(&self) -> bool {
+        match self {
+            Queue::Ordered(queue) => queue.is_quiet(),
+            Queue::Shared(queue) => queue.is_quiet(),
+        }
+    }
+
+    async fn leave(&self) {
+        match self {
+            Queue::Ordered(queue) => queue.leave().await,
+            Queue::Shared(queue) => queue.leave().await,
+        }
+    }
+}
+
 /// A member and how to find it again.
 pub struct Member {
     number: u64,
     pub purpose: Purpose,
-    pub queue: Ordered,
+    pub queue: Queue,
     last_use: Mutex<Timestamp>,
     /// Wakes the keeper before its time.
     pub work: Notify,
@@ -48,9 +120,9 @@ pub struct Member {
 
 /// The members of this process. Clones are the same.
 #[derive(Clone)]
-pub struct Queues(Arc<Shared>);
+pub struct Queues(Arc<Members>);
 
-struct Shared {
+struct Members {
     /// Tells ids of this process from those of others.
     process: u64,
     slots: Mutex<Slots>,
@@ -103,7 +175,7 @@ impl std::fmt::Display for AckId {
 
 impl Default for Queues {
     fn default() -> Queues {
-        Queues(Arc::new(Shared {
+        Queues(Arc::new(Members {
             process: u64::from_be_bytes(entropy::bytes()),
             slots: Mutex::default(),
         }))
@@ -122,7 +194,8 @@ impl Queues {
     ) -> Result<Arc<Member>, Problem> {
         let slot = self.slot(purpose)?;
         let made = slot.member.get_or_try_init(|| async {
-            let member = Arc::new(Member::join(backend, slot.number, purpose.clone())?);
+            let member = Member::join(backend, slot.number, purpose.clone());
+            let member = Arc::new(member.await?);
             tokio::spawn(keep(Arc::downgrade(&self.0), Arc::clone(&member)));
             Ok::<_, Problem>(member)
         });
@@ -194,7 +267,7 @@ impl Queues {
     }
 }
 
-impl Shared {
+impl Members {
     fn remove(&self, purpose: &Purpose, number: u64) {
         let mut slots = self.slots.lock();
         if slots
@@ -208,10 +281,15 @@ impl Shared {
 }
 
 impl Member {
-    fn join(backend: &Backend, number: u64, purpose: Purpose) -> Result<Member, Problem> {
+    async fn join(backend: &Backend, number: u64, purpose: Purpose) -> Result<Member, Problem> {
+        let (group, topics) = (&purpose.group, &purpose.topics);
+        let queue = match purpose.leases {
+            LeaseKind::GroupOffsets => Queue::Ordered(Ordered::join(backend, group, topics)?),
+            LeaseKind::ShareGroup => Queue::Shared(Shared::join(backend, group, topics).await?),
+        };
         Ok(Member {
             number,
-            queue: Ordered::join(backend, &purpose.group, &purpose.topics)?,
+            queue,
             purpose,
             last_use: Mutex::new(clock::now()),
             work: Notify::new(),
@@ -233,7 +311,7 @@ impl Member {
 }
 
 /// Keeps a member until nobody has asked for it for long, or the gateway is gone.
-async fn keep(queues: Weak<Shared>, member: Arc<Member>) {
+async fn keep(queues: Weak<Members>, member: Arc<Member>) {
     loop {
         // Woken early or not, it looks at everything.
         let _ = timeout(KEEPER_PERIOD, member.work.notified()).await;

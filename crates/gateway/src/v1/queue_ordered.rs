@@ -9,28 +9,20 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{ClientError, ErrorKind, GroupReader, GroupRecord};
+use client::{ClientError, ErrorKind, GroupReader, GroupRecord, Record};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::leases::{GivenUp, HandedOut, LeaseId, Leases, Lost, Spot, later};
-use super::queue::{Ask, Settled};
 use super::queue_letters::Letters;
+use super::queue_terms::{
+    Ask, JOINING_LIMIT, JOINING_STEP, RETRY_PAUSE, Settled, full, room, size,
+};
 use crate::backend::Backend;
 use crate::clock;
-use crate::problem::{Problem, TOO_MANY_REQUESTS};
-
-/// More messages are not taken while so many are out or wait behind one that is not done with.
-const MOST_HELD: usize = 10_000;
-const MOST_HELD_BYTES: usize = 64 * 1024 * 1024;
-/// How long the first pull waits for the group to give this member its partitions.
-const ASSIGNMENT_LIMIT: Duration = Duration::from_secs(20);
-/// How often it looks meanwhile.
-const ASSIGNMENT_STEP: Duration = Duration::from_millis(200);
-/// The pause before a dead letter that could not be written is tried again.
-const LETTER_PAUSE: Duration = Duration::from_secs(1);
+use crate::problem::Problem;
 
 /// One member of a group, and the leases on what it has taken.
 pub struct Ordered {
@@ -61,27 +53,27 @@ impl Ordered {
     ///
     /// # Errors
     /// `too-many-requests` when too many are held already; whatever keeps the group from being read.
-    pub async fn pull(&self, ask: &Ask) -> Result<Vec<HandedOut<GroupRecord>>, Problem> {
+    pub async fn pull(&self, ask: &Ask) -> Result<Vec<HandedOut<Record>>, Problem> {
         let started = Instant::now();
         let deadline = started + ask.wait;
         loop {
             let came_back = self.came_back.notified();
             let again = self.hand_out_again(ask);
             if !again.is_empty() {
-                return Ok(again);
+                return Ok(plain(again));
             }
             let until = self.next_wake(deadline);
-            let room = self.room();
+            let room = room(&self.leases.lock());
             let taken = tokio::select! {
                 taken = self.take(ask.max.min(room), until, started) => taken?,
                 () = came_back => continue,
             };
             if !taken.is_empty() {
-                return Ok(self.hand_out(taken, ask));
+                return Ok(plain(self.hand_out(taken, ask)));
             }
             if Instant::now() >= deadline {
                 return match room {
-                    0 => Err(self.full()),
+                    0 => Err(full(&self.leases.lock())),
                     _ => Ok(Vec::new()),
                 };
             }
@@ -108,10 +100,10 @@ impl Ordered {
             };
             let is_joining =
                 error.kind() == ErrorKind::TimedOut && self.reader.assigned().is_empty();
-            if !is_joining || started.elapsed() >= ASSIGNMENT_LIMIT {
+            if !is_joining || started.elapsed() >= JOINING_LIMIT {
                 return Err(error);
             }
-            sleep(ASSIGNMENT_STEP).await;
+            sleep(JOINING_STEP).await;
         }
     }
 
@@ -128,7 +120,7 @@ impl Ordered {
         let mut leases = self.leases.lock();
         forget_older_assignments(&mut leases, &taken);
         let handed = taken.into_iter().map(|record| {
-            let bytes = size(&record);
+            let bytes = size(&record.record);
             leases.hand_out(spot(&record), record, bytes, 1, terms)
         });
         handed.collect()
@@ -138,12 +130,19 @@ impl Ordered {
     pub async fn acknowledge(&self, now: Timestamp, ids: &[LeaseId]) -> Vec<Settled> {
         let settled = self.each(ids, |leases, id| leases.acknowledge(now, id));
         let committed = self.commit().await;
-        let after = |settled: Settled| match (settled, &committed) {
-            (Settled::Done, Err(error)) if error.kind() == ErrorKind::Conflict => Settled::Lost,
+        let leases = self.leases.lock();
+        let after = |(id, settled): (&LeaseId, Settled)| match (settled, &committed) {
+            // What was taken away is forgotten by now; the rest is committed.
+            (Settled::Done, Err(error)) if error.kind() == ErrorKind::Conflict => {
+                match leases.is_acknowledged(*id) {
+                    true => Settled::Done,
+                    false => Settled::Lost,
+                }
+            }
             (Settled::Done, Err(error)) => Settled::Failed(Problem::from(error)),
             (settled, _) => settled,
         };
-        settled.into_iter().map(after).collect()
+        ids.iter().zip(settled).map(after).collect()
     }
 
     /// The messages come back after `delay`, or go to the dead letters when this was the last attempt.
@@ -165,10 +164,10 @@ impl Ordered {
         self.each(ids, |leases, id| leases.extend(now, id, until))
     }
 
-    fn each(
+    fn each<T>(
         &self,
         ids: &[LeaseId],
-        mut settle: impl FnMut(&mut Leases<GroupRecord>, LeaseId) -> Result<Spot, Lost>,
+        mut settle: impl FnMut(&mut Leases<GroupRecord>, LeaseId) -> Result<T, Lost>,
     ) -> Vec<Settled> {
         self.forget_what_was_taken_away();
         let mut leases = self.leases.lock();
@@ -205,12 +204,7 @@ impl Ordered {
             Ok(()) => leases.finish(&message.spot),
             Err(error) => {
                 tracing::warn!(message = %message.spot, %error, "a dead letter was not stored, again soon");
-                leases.retry(
-                    &message.spot,
-                    later(now, LETTER_PAUSE),
-                    message.reason,
-                    true,
-                );
+                leases.retry(&message.spot, later(now, RETRY_PAUSE), message.reason, true);
             }
         }
     }
@@ -272,24 +266,6 @@ impl Ordered {
         });
     }
 
-    fn room(&self) -> usize {
-        let leases = self.leases.lock();
-        match leases.bytes() < MOST_HELD_BYTES {
-            true => MOST_HELD.saturating_sub(leases.len()),
-            false => 0,
-        }
-    }
-
-    fn full(&self) -> Problem {
-        let leases = self.leases.lock();
-        let detail = format!(
-            "{} messages ({} bytes) are out or wait behind one that is not acknowledged; acknowledge those first",
-            leases.len(),
-            leases.bytes()
-        );
-        Problem::new(TOO_MANY_REQUESTS, detail)
-    }
-
     /// When to look again: at the deadline, or when something comes back by itself before.
     fn next_wake(&self, deadline: Instant) -> Instant {
         let next = self.leases.lock().next_deadline();
@@ -308,23 +284,19 @@ impl Ordered {
     }
 }
 
+fn plain(messages: Vec<HandedOut<GroupRecord>>) -> Vec<HandedOut<Record>> {
+    let plain = messages
+        .into_iter()
+        .map(|message| message.map(|record| record.record));
+    plain.collect()
+}
+
 fn spot(record: &GroupRecord) -> Spot {
     Spot {
         topic: Arc::clone(&record.topic),
         partition: record.partition,
         offset: record.record.offset,
     }
-}
-
-fn size(record: &GroupRecord) -> usize {
-    let record = &record.record;
-    let headers = record
-        .headers
-        .iter()
-        .map(|(name, value)| name.len() + value.as_ref().map_or(0, |value| value.len()));
-    let own = record.key.as_ref().map_or(0, |key| key.len())
-        + record.value.as_ref().map_or(0, |value| value.len());
-    own + headers.sum::<usize>() + size_of::<GroupRecord>()
 }
 
 /// A partition that came back is read again from the group's offset: what is known of it from before no longer holds.
