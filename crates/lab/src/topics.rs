@@ -118,7 +118,10 @@ fn append(session: &mut Session<'_>, topic: &str) -> Result<Vec<Placed>, ClientE
     let ends = session.ends(topic)?;
     let mut step = Step::new(format!("Append {RECORDS} records of {KEY}"));
     for (partition, end) in &ends {
-        step.say(format!("P{partition}: offsets 0 to before {end}"));
+        step.say(match end {
+            0 => format!("P{partition}: empty"),
+            end => format!("P{partition}: offsets 0-{}", end - 1),
+        });
     }
     let ends_json: Vec<_> = ends
         .iter()

@@ -89,7 +89,7 @@ async fn what_happens_is_logged_in_the_order_of_the_document() {
         .expect("a new name");
     let report = run(&mut admin, &profile("lab"), Options::default()).await;
     let expected = [
-        "KafkaTopicProvisioningService: starting with 5 topics of lab",
+        "KafkaTopicProvisioningService: starting, manifest lab, topics: 5",
         "KafkaAdminService: initialized at ",
         "Checking existing topics",
         "\"user-events\"? YES, skip",

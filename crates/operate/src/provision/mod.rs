@@ -98,9 +98,9 @@ fn begin<'l>(manifest: &Manifest, listener: &'l mut Listener<'l>) -> Lines<'l> {
         listener,
     };
     lines.say(format!(
-        "KafkaTopicProvisioningService: starting with {} topics of {}",
-        manifest.topics.len(),
-        manifest.profile
+        "KafkaTopicProvisioningService: starting, manifest {}, topics: {}",
+        manifest.profile,
+        manifest.topics.len()
     ));
     lines
 }
@@ -114,7 +114,7 @@ async fn run(
     admin.refresh().await?;
     let brokers = admin.info().brokers.len();
     lines.say(format!(
-        "KafkaAdminService: initialized at {}, {brokers} brokers",
+        "KafkaAdminService: initialized at {}, brokers: {brokers}",
         admin.address()
     ));
     let existing = existing(admin, manifest, &mut lines).await?;
