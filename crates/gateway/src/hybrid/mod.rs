@@ -89,13 +89,16 @@ impl Hybrid {
         let local = self.backends.primary();
         let stored = local.producer()?.send(record)?.await?;
         self.board.wake();
-        let part = self.board.wait_until_forwarded(
-            record.topic,
-            stored.partition,
-            stored.offset,
-            FORWARD_WAIT,
-        );
+        let part = self.kafka_part(record.topic, stored.partition, stored.offset);
         Ok((stored, part.await))
+    }
+
+    /// What becomes of Kafka's half of a record that is stored here; waits a little for it to be forwarded.
+    pub async fn kafka_part(&self, topic: &str, partition: i32, offset: i64) -> KafkaPart {
+        let forwarded = self
+            .board
+            .wait_until_forwarded(topic, partition, offset, FORWARD_WAIT);
+        forwarded.await
     }
 
     /// Notes that a topic belongs on both sides: Kafka gets it, now or when it is back.

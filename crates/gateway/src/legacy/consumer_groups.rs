@@ -300,6 +300,7 @@ async fn delete(
         let error = format!("Consumer group '{name}' not found");
         return Err(Refusal::not_found(error));
     }
+    gateway.legacy().members.leave_group(&name).await;
     let mut admin = gateway.backends().primary().admin().await?;
     match admin.delete_group(&name).await {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),

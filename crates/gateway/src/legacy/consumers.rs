@@ -1,6 +1,6 @@
 //! `ConsumersController`: who consumes over REST, from which topics, with which group (L-10, L-11, A-039, A-040, A-052).
 //!
-//! A consumer needs neither a start nor a subscription for it; one that was stopped
+//! The consuming itself is in `consume.rs`. A consumer needs neither a start nor a subscription for it; one that was stopped
 //! consumes nothing until it is started again.
 
 use axum::Json;
@@ -16,7 +16,7 @@ use super::fields::Fields;
 use super::inventory::is_internal;
 use super::refusal::Refusal;
 use super::request::{JsonBody, NameInPath};
-use super::{Done, kafka_groups, milliseconds};
+use super::{Done, consume, kafka_groups, milliseconds};
 use crate::Gateway;
 use crate::clock;
 use crate::mode::Mode;
@@ -29,6 +29,7 @@ pub fn router() -> OpenApiRouter<Gateway> {
         .routes(routes!(show, unregister))
         .routes(routes!(start))
         .routes(routes!(stop))
+        .routes(routes!(consume::consume))
 }
 
 /// The body of a registration.

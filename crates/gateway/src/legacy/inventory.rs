@@ -95,8 +95,11 @@ async fn facts_of(
     topics: Vec<Topic>,
 ) -> Result<Vec<TopicFacts>, Refusal> {
     let mut admin = backend.admin().await?;
-    let earliest = admin.list_offsets(&topics, OffsetQuery::Earliest).await?;
-    let latest = admin.list_offsets(&topics, OffsetQuery::Latest).await?;
+    let reachable: Vec<Topic> = topics.iter().map(reachable).collect();
+    let earliest = admin
+        .list_offsets(&reachable, OffsetQuery::Earliest)
+        .await?;
+    let latest = admin.list_offsets(&reachable, OffsetQuery::Latest).await?;
     let mut facts = Vec::with_capacity(topics.len());
     let mut unseen = Vec::new();
     for topic in topics {
@@ -116,7 +119,7 @@ async fn facts_of(
             Some(created_at) => created_at,
             None => {
                 unseen.push(facts.len());
-                first_seen(&mut admin, &topic.name, first).await?
+                first_seen(&mut admin, &topic.name, first).await
             }
         };
         facts.push(TopicFacts {
@@ -132,17 +135,26 @@ async fn facts_of(
     Ok(facts)
 }
 
-/// The time of the first record that is there (`partition`, leader, offset), or now.
+/// The partitions that somebody answers for: one without a leader makes no topic's list fail, and counts nothing.
+fn reachable(topic: &Topic) -> Topic {
+    let mut reachable = topic.clone();
+    reachable
+        .partitions
+        .retain(|partition| partition.leader >= 0);
+    reachable
+}
+
+/// The time of the first record that is there (partition, leader, offset), or now.
 async fn first_seen(
     admin: &mut PooledAdmin,
     topic: &str,
     first: Option<(i32, i32, i64)>,
-) -> Result<Timestamp, ClientError> {
+) -> Timestamp {
     let Some((partition, leader, offset)) = first else {
-        return Ok(clock::now());
+        return clock::now();
     };
     let found = admin.record_timestamp(topic, partition, leader, offset);
-    let ms = found.await?;
+    let ms = found.await.ok().flatten();
     let at = ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    Ok(at.unwrap_or_else(clock::now))
+    at.unwrap_or_else(clock::now)
 }

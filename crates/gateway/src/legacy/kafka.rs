@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 use super::fields::Fields;
 use super::inventory::{self, is_internal};
 use super::refusal::{Refusal, status_of};
-use super::request::{JsonBody, NameInPath};
+use super::request::{JsonBody, NameInPath, Parameters};
 use crate::Gateway;
 use crate::backend::Backend;
 use crate::clock;
@@ -184,6 +184,7 @@ fn metadata_of(topic: Topic) -> TopicMetadata {
     path = "/api/kafka/topics",
     tag = "KafkaController",
     operation_id = "legacyCreateKafkaTopic",
+    params(("strict" = Option<bool>, Query, description = "`true`: refused, as Kafka does, when there are fewer brokers than replicas asked for")),
     request_body = CreateKafkaTopic,
     responses(
         (status = 201, description = "It is there; `Location` is its metadata", body = CreatedKafkaTopic,
@@ -194,6 +195,7 @@ fn metadata_of(topic: Topic) -> TopicMetadata {
 )]
 async fn create(
     State(gateway): State<Gateway>,
+    parameters: Parameters,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Refusal> {
     let mut fields = Fields::read(&body)?;
@@ -208,7 +210,8 @@ async fn create(
     let partitions = partitions.and_then(|count| i32::try_from(count).ok());
     let replication = replication.and_then(|count| i16::try_from(count).ok());
     let backend = target(&gateway);
-    let created = create_on(backend, &name, partitions, replication).await;
+    let is_strict = parameters.get("strict") == Some("true");
+    let created = create_on(backend, &name, partitions, replication, is_strict).await;
     let topic = created.map_err(|error| match error.kind() {
         ErrorKind::Conflict => {
             let error = format!("Topic '{name}' already exists");
@@ -234,19 +237,24 @@ async fn create(
     Ok(response)
 }
 
-/// Replicas as far as there are brokers.
+/// Replicas as far as there are brokers, unless that is to be refused.
 async fn create_on(
     backend: &Backend,
     name: &str,
     partitions: Option<i32>,
     replication: Option<i16>,
+    is_strict: bool,
 ) -> Result<Topic, ClientError> {
     let mut admin = backend.admin().await?;
     let brokers = i16::try_from(admin.info().brokers.len()).unwrap_or(i16::MAX);
+    let most = match is_strict {
+        true => i16::MAX,
+        false => brokers.max(1),
+    };
     let topic = NewTopic {
         name,
         partitions,
-        replication_factor: replication.map(|wanted| wanted.min(brokers.max(1))),
+        replication_factor: replication.map(|wanted| wanted.min(most)),
         configs: Vec::new(),
     };
     admin.create_topic(&topic, false).await?;

@@ -3,17 +3,22 @@
 //! A file per controller of the documents; what they share:
 //! - `fields`, `request`, `paths`: bodies, parameters and routes in any case. `refusal`: what is answered when it cannot be done.
 //! - `inventory`, `topic_changes`: the topics of the backends. `stored`: messages as records. `attempts`: what a retry must know.
-//! - `kafka_groups`: Kafka's own consumer groups.
+//! - `members`: the consumer groups that this process reads with. `kafka_groups`: those of others.
+//!
+//! docs/reference/legacy-api.md maps the documents' names to these modules.
 
 mod attempts;
 mod config;
+mod consume;
 mod consumer_groups;
 mod consumers;
+mod demo;
 mod fields;
 mod inventory;
 mod kafka;
 mod kafka_groups;
 mod kafka_test;
+mod members;
 mod messages;
 mod paths;
 mod producers;
@@ -24,6 +29,7 @@ mod stored;
 mod topic_changes;
 mod topics;
 
+use axum::extract::DefaultBodyLimit;
 use jiff::{Timestamp, TimestampRound, Unit};
 use serde::Serialize;
 use tokio::sync::OnceCell;
@@ -38,7 +44,11 @@ use crate::backend::Source;
 use crate::registry::Registry;
 use crate::table::TableError;
 use attempts::Attempts;
+use members::Members;
 use refusal::Refusal;
+
+/// A larger body is answered 413 before it is read.
+const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 /// The controllers of the documents and the groups that they are in (A-050, B-024).
 const CONTROLLERS: &[(&str, &str)] = &[
@@ -74,6 +84,10 @@ const CONTROLLERS: &[(&str, &str)] = &[
         "ConfigController",
         "Other: what is configured, without secrets",
     ),
+    (
+        "DemoController",
+        "Other: the documents' scenario, really run",
+    ),
 ];
 
 /// Every route of the legacy API.
@@ -86,9 +100,10 @@ pub fn router() -> OpenApiRouter<Gateway> {
         .merge(consumer_groups::router())
         .merge(kafka_test::router())
         .merge(kafka::router())
-        .merge(config::router());
+        .merge(config::router())
+        .merge(demo::router());
     router.get_openapi_mut().tags = Some(tags());
-    router
+    router.layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
 }
 
 fn tags() -> Vec<Tag> {
@@ -105,6 +120,7 @@ fn tags() -> Vec<Tag> {
 #[derive(Default)]
 pub struct Legacy {
     registry: OnceCell<Registry>,
+    members: Members,
     attempts: Attempts,
 }
 
@@ -142,12 +158,63 @@ fn not_enabled(source: Source) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::http::{Request, StatusCode, header};
+    use client::Cluster;
+    use serde_json::Value;
+    use tokio::sync::watch;
+    use tower::ServiceExt;
+
     use super::*;
+    use crate::backend::Backends;
+
+    /// The answer of a gateway whose Kafka does not exist.
+    async fn post(path: &str, body: Vec<u8>) -> (StatusCode, Value) {
+        let (_running, stopping) = watch::channel(false);
+        let nowhere = Backends::kafka_only(Cluster::new("127.0.0.1:1"));
+        let router = Gateway::new(nowhere, stopping).router();
+        let request = Request::post(path)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body))
+            .expect("a request");
+        let response = router.oneshot(request).await.expect("always an answer");
+        let status = response.status();
+        let body = to_bytes(response.into_body(), MAX_BODY_BYTES).await;
+        let body = serde_json::from_slice(&body.expect("a body")).expect("JSON");
+        (status, body)
+    }
+
+    #[tokio::test]
+    async fn a_kafka_that_is_away_fails_the_connection_test_with_the_reason() {
+        // A-044, L-14
+        let (status, answer) = post("/API/KafkaTest/Test-Connection", Vec::new()).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert_eq!(answer["success"], false);
+        assert_eq!(answer["connected"], false);
+        let error = answer["error"].as_str().expect("a reason");
+        assert!(error.contains("127.0.0.1:1"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_kafka_that_is_away_is_unavailable_to_everything_else() {
+        let body = br#"{"producerId": "p", "topicName": "t", "content": "c"}"#;
+        let (status, answer) = post("/api/messages/publish", body.to_vec()).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(answer["error"].is_string(), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_body_over_the_limit_is_refused() {
+        let body = vec![b' '; MAX_BODY_BYTES + 1];
+        let (status, answer) = post("/api/topics", body).await;
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert!(answer["error"].is_string(), "{answer}");
+    }
 
     #[test]
     fn every_route_has_a_controller_of_the_documents() {
         // A-050, B-024
-        let mut router = router();
+        let mut router = super::router();
         let openapi = router.get_openapi_mut();
         let names: Vec<&str> = CONTROLLERS.iter().map(|(name, _)| *name).collect();
         let text = serde_json::to_value(&*openapi).expect("plain JSON");

@@ -251,8 +251,14 @@ pub async fn to_backends(
     message: &Outgoing<'_>,
     earlier: &[BackendResult],
 ) -> Vec<BackendResult> {
-    if earlier.iter().any(BackendResult::is_stored) {
-        return earlier.to_vec();
+    if let Some(stored) = earlier.iter().find(|result| result.is_stored()) {
+        return match gateway.hybrid() {
+            Some(hybrid) => vec![
+                stored.clone(),
+                kafka_now(hybrid, message.topic, stored).await,
+            ],
+            None => earlier.to_vec(),
+        };
     }
     let headers = stored::headers(message.id, message.producer, message.at, message.headers);
     let record = OutgoingRecord {
@@ -279,14 +285,17 @@ async fn to_both(hybrid: &Hybrid, record: &OutgoingRecord<'_>) -> Vec<BackendRes
                 .into();
         }
     };
-    let on_kafka = match part {
-        KafkaPart::Forwarded => BackendResult::new(Source::Kafka, BackendStatus::Published),
-        KafkaPart::Pending(reason) => BackendResult {
-            error: Some(reason),
-            ..BackendResult::new(Source::Kafka, BackendStatus::Pending)
-        },
-    };
-    vec![BackendResult::published(Source::InMemory, stored), on_kafka]
+    vec![
+        BackendResult::published(Source::InMemory, stored),
+        BackendResult::of_kafka(part),
+    ]
+}
+
+/// Kafka's half of a message that an earlier attempt stored here.
+async fn kafka_now(hybrid: &Hybrid, topic: &str, stored: &BackendResult) -> BackendResult {
+    let partition = stored.partition.unwrap_or_default();
+    let offset = stored.offset.unwrap_or_default();
+    BackendResult::of_kafka(hybrid.kafka_part(topic, partition, offset).await)
 }
 
 async fn to_backend(backend: &Backend, record: &OutgoingRecord<'_>) -> BackendResult {
@@ -314,6 +323,16 @@ impl BackendResult {
             partition: Some(acknowledged.partition),
             offset: Some(acknowledged.offset),
             ..BackendResult::new(source, BackendStatus::Published)
+        }
+    }
+
+    fn of_kafka(part: KafkaPart) -> BackendResult {
+        match part {
+            KafkaPart::Forwarded => BackendResult::new(Source::Kafka, BackendStatus::Published),
+            KafkaPart::Pending(reason) => BackendResult {
+                error: Some(reason),
+                ..BackendResult::new(Source::Kafka, BackendStatus::Pending)
+            },
         }
     }
 

@@ -220,6 +220,7 @@ async fn delete_on(gateway: &Gateway, backend: &Backend, name: &str) -> Result<D
     if is_internal(name) {
         return Ok(Deletion::Missing);
     }
+    gateway.legacy().members.leave_topic(name).await;
     let deleted = async { backend.admin().await?.delete_topic(name).await };
     match deleted.await {
         Ok(()) => {
