@@ -31,6 +31,7 @@ mod groups_rest;
 mod hybrid;
 mod idempotency;
 mod lab;
+mod legacy;
 mod queue;
 mod records;
 mod security;
@@ -74,6 +75,7 @@ const TESTS: &[&[Test]] = &[
     groups_rest::TESTS,
     queue::TESTS,
     idempotency::TESTS,
+    legacy::TESTS,
     drills::TESTS,
 ];
 
