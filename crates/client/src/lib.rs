@@ -1,7 +1,8 @@
 //! What the platform asks of any Kafka cluster, behind one type.
 //!
 //! [`Cluster`] says where the cluster is; from it come a [`Producer`] and a [`Consumer`] (librdkafka) and an [`Admin`]
-//! (a few connections of our own over `wire`). Nothing of librdkafka is in a public signature, so that another client can
+//! (a few connections of our own over `wire`). For async callers there are an [`AsyncProducer`], a [`Reader`] by position, a
+//! [`GroupReader`] that is one member of a consumer group, and a [`ShareMember`] of a share group. Nothing of librdkafka is in a public signature, so that another client can
 //! take its place. [`Security`] says how either reaches it. This crate knows no broker: it runs unchanged against Apache Kafka.
 
 mod admin;

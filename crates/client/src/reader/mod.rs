@@ -231,7 +231,7 @@ impl Reader {
                         .iter()
                         .any(|partition| !partition.records.is_empty()) =>
                 {
-                    return outcome.map(|fetched| known.without_moving(fetched));
+                    return self.with_ends(topic, known.without_moving(outcome?)).await;
                 }
                 Ok(fetched) if fetched.iter().any(|partition| known.is_moving(partition)) => {
                     self.cluster.timeout()
@@ -240,7 +240,8 @@ impl Reader {
                 Ok(fetched) if !wait.is_zero() && go_on(&mut from, fetched) => continue,
                 // Another may have taken the place of a leader that does not answer, but its caller should not wait for long.
                 Err(ClientError::Unreachable { .. }) => 2 * RETRY_PAUSE,
-                _ => return outcome,
+                Ok(_) => return self.with_ends(topic, outcome?).await,
+                Err(_) => return outcome,
             };
             self.topics.forget(topic);
             if started.elapsed() + RETRY_PAUSE >= patience {
@@ -248,6 +249,26 @@ impl Reader {
             }
             sleep(RETRY_PAUSE).await;
         }
+    }
+
+    /// Adds where the partitions begin and end that a position was outside of: Kafka's leaders refuse without saying it.
+    async fn with_ends(
+        &self,
+        topic: &str,
+        mut fetched: Vec<FetchedPartition>,
+    ) -> Result<Vec<FetchedPartition>, ClientError> {
+        if !fetched.iter().any(is_beyond_unknown_ends) {
+            return Ok(fetched);
+        }
+        let starts = self.offsets(topic, OffsetQuery::Earliest).await?;
+        let ends = self.offsets(topic, OffsetQuery::Latest).await?;
+        let beyond = fetched.iter_mut();
+        for partition in beyond.filter(|partition| is_beyond_unknown_ends(partition)) {
+            let of = |offsets: &BTreeMap<i32, i64>| offsets.get(&partition.partition).copied();
+            partition.log_start_offset = of(&starts).unwrap_or(-1);
+            partition.high_watermark = of(&ends).unwrap_or(-1);
+        }
+        Ok(fetched)
     }
 
     /// What is known of a topic; looked up again when it lacks one of the partitions.
@@ -457,6 +478,10 @@ fn offsets_request<'a>(topic: &'a str, questions: &[Position]) -> list_offsets::
 
 fn int32(number: usize) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+fn is_beyond_unknown_ends(partition: &FetchedPartition) -> bool {
+    partition.error == Some(ErrorCode::OffsetOutOfRange) && partition.log_start_offset < 0
 }
 
 /// Whether there is more to tell than that nothing is there.

@@ -152,7 +152,9 @@ async fn a_caller_that_goes_away_costs_nobody_a_record_or_a_lock() {
     if seen.is_empty() {
         seen = take(&member, 2).await;
     }
-    assert_eq!(values(&seen), ["a", "b"]);
+    // What is released for the caller that has gone may come after what it never got.
+    let seen: BTreeSet<String> = values(&seen).into_iter().collect();
+    assert_eq!(seen, ["a".to_owned(), "b".to_owned()].into());
     let accepted = all(&kept, Acknowledge::Accept);
     assert_eq!(acknowledge(&member, &accepted).await, [None]);
 }
