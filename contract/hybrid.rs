@@ -104,9 +104,10 @@ async fn records_of_any_client_are_forwarded(subject: &Subject) {
     };
     // A commit is answered before its markers are everywhere; until then readers of committed records do not see it.
     let stored = content(&subject.cluster);
-    eventually("the same records in the same partitions and order", async || {
-        (content(&kafka) == stored).then_some(())
-    })
+    eventually(
+        "the same records in the same partitions and order",
+        async || (content(&kafka) == stored).then_some(()),
+    )
     .await;
 }
 

@@ -14,6 +14,7 @@ mod backend;
 mod clock;
 mod docs;
 mod entropy;
+mod foreign_page;
 mod hybrid;
 mod idempotency;
 mod legacy;
@@ -38,6 +39,7 @@ use tokio::sync::watch;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use backend::{Backend, Backends, Source};
+pub use foreign_page::Hosts;
 use hybrid::Hybrid;
 pub use mode::{Mode, ModeError};
 use problem::{METHOD_NOT_ALLOWED, NOT_FOUND, Problem};
@@ -54,6 +56,7 @@ struct Shared {
     keys: idempotency::Keys,
     queues: v1::Queues,
     live: v1::LiveStreams,
+    hosts: Hosts,
     stopping: watch::Receiver<bool>,
 }
 
@@ -71,8 +74,19 @@ impl Gateway {
             keys: idempotency::Keys::default(),
             queues: v1::Queues::default(),
             live: v1::LiveStreams::default(),
+            hosts: Hosts::default(),
             stopping,
         }))
+    }
+
+    /// With names of its own for this server, which a browser may ask it by. Before anything else is done with it.
+    ///
+    /// # Panics
+    /// When there is another handle already: a programming error.
+    pub fn with_hosts(mut self, hosts: Hosts) -> Gateway {
+        let shared = Arc::get_mut(&mut self.0).expect("no other handle before the first router");
+        shared.hosts = hosts;
+        self
     }
 
     pub fn backends(&self) -> &Backends {
@@ -119,6 +133,10 @@ impl Gateway {
             .layer(middleware::from_fn_with_state(
                 self.clone(),
                 idempotency::once,
+            ))
+            .layer(middleware::from_fn_with_state(
+                self.0.hosts.clone(),
+                foreign_page::refuse,
             ))
             .layer(middleware::from_fn(request_id::identify))
             .with_state(self.clone());

@@ -40,6 +40,8 @@ kinds! {
         "The body is not what its Content-Type says, or a parameter has no legal form; `detail` and `errors` say where."
     DENIED "denied" 403 false "The cluster does not allow this"
         "The credentials that Thalweg uses lack a permission on the Kafka cluster; grant it there."
+    FOREIGN_PAGE "foreign-page" 403 false "A web page of another server may not do this"
+        "Requests come from programs or from this server's own pages. A name of your own for this server is allowed by http_hosts; a page of another server needs a back end of its own."
     NOT_FOUND "not-found" 404 false "There is no such resource"
         "Check the path; /openapi.json lists every path that exists."
     TOPIC_NOT_FOUND "topic-not-found" 404 false "There is no such topic"

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use gateway::Mode;
+use gateway::{Hosts, Mode};
 use operate::provision::Manifest;
 use serde::Serialize;
 use thalweg::ServeError;
@@ -143,6 +143,7 @@ fn serve_settings(context: &Context, for_development: bool) -> Result<ServeSetti
         kafka_port: port("kafka_port"),
         http_port: port("http_port"),
         rest_port: rest_port(settings),
+        hosts: Hosts::parse(settings.text("http_hosts")),
         mode,
         kafka: mode.uses_kafka().then(|| context.cluster()),
         manifest: manifest(settings.text("provision"))?,

@@ -131,6 +131,15 @@ pub const KEYS: &[Key] = &[
         doc: "A second port for the same HTTP, where clients of the legacy REST API expect it; 0 takes any free one, none opens none, as does an http_port of 0",
     },
     Key {
+        name: "http_hosts",
+        short: None,
+        scope: Scope::Server,
+        kind: Kind::Text,
+        placeholder: "NAMES",
+        default: "",
+        doc: "Names by which browsers may ask the HTTP server, separated by commas, besides addresses and localhost: for a reverse proxy or a name in /etc/hosts",
+    },
+    Key {
         name: "mode",
         short: None,
         scope: Scope::Server,

@@ -18,7 +18,7 @@ use std::time::Duration;
 pub use broker::Storage;
 use broker::{Advertised, Broker, BrokerSettings, StartError, loopback};
 use client::{ClientError, Cluster};
-use gateway::{Backends, Gateway, Mode};
+use gateway::{Backends, Gateway, Hosts, Mode};
 use operate::provision::Manifest;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -40,6 +40,8 @@ pub struct ServeSettings {
     pub http_port: PortChoice,
     /// A second port for the same HTTP; nothing when there is none.
     pub rest_port: Option<PortChoice>,
+    /// Names by which browsers may ask, besides addresses and `localhost`.
+    pub hosts: Hosts,
     pub mode: Mode,
     /// The cluster of the modes that use Kafka.
     pub kafka: Option<Cluster>,
@@ -127,7 +129,7 @@ pub async fn start(settings: ServeSettings) -> Result<Server, ServeError> {
     if let Some(manifest) = &settings.manifest {
         notes.extend(provision::at_start(manifest, &backends, stop.clone()).await?);
     }
-    let gateway = Gateway::new(backends, stop.clone());
+    let gateway = Gateway::new(backends, stop.clone()).with_hosts(settings.hosts.clone());
     let router = http::router(broker.clone(), gateway.clone(), stop.clone());
     let http = listeners
         .into_iter()
