@@ -59,6 +59,18 @@ pub struct ShareCounts {
     pub dead_letters: u64,
 }
 
+/// How far a share group has come in one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharePosition {
+    pub group: GroupId,
+    pub topic_id: Uuid,
+    pub partition: i32,
+    /// The first offset whose delivery may not be complete.
+    pub start_offset: i64,
+    /// Records from there on whose delivery is complete.
+    pub delivery_complete: i64,
+}
+
 #[derive(Debug, Default)]
 struct ShareGroup {
     /// Those of the last request; locks that time out follow them.
@@ -255,6 +267,22 @@ impl SharePartitions {
         partitions
             .map(|(_, partition)| partition.runs.count(acquired))
             .sum()
+    }
+
+    /// How far each group has come where it has begun to read.
+    pub fn positions(&self) -> impl Iterator<Item = SharePosition> + '_ {
+        self.groups.iter().flat_map(|(group, state)| {
+            let position = |(&(topic_id, partition), state): (&(Uuid, i32), &SharePartition)| {
+                Some(SharePosition {
+                    group: group.clone(),
+                    topic_id,
+                    partition,
+                    start_offset: state.start?,
+                    delivery_complete: i64::from(state.delivery_complete()),
+                })
+            };
+            state.partitions.iter().filter_map(position)
+        })
     }
 
     /// The groups that have state here.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use broker_state::configs::BrokerConfig;
 use broker_state::fetch_sessions::{FetchSessionLimits, FetchSessions};
+use broker_state::share_partitions::SharePosition;
 use broker_state::share_sessions::ShareSessions;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
@@ -61,13 +62,10 @@ struct Behind {
 }
 
 impl Behind {
-    fn add(&mut self, partition: &Arc<Partition>, offset: i64) {
-        let records = partition
-            .view()
-            .high_watermark
-            .0
-            .saturating_sub(offset)
-            .max(0);
+    /// The group is at `offset`, and is done with so many records behind it, as a share group may be.
+    fn add(&mut self, partition: &Arc<Partition>, offset: i64, done: i64) {
+        let ahead = partition.view().high_watermark.0.saturating_sub(offset);
+        let records = ahead.saturating_sub(done).max(0);
         self.records += records;
         if records > 0 {
             self.partitions.push((Arc::clone(partition), offset));
@@ -207,7 +205,8 @@ impl Broker {
     pub async fn overview(&self) -> Overview {
         let topics = self.topics();
         let groups = self.core.coordinator.inspect().await;
-        let lags = self.lags(&groups).await;
+        let share = self.core.share.inspect().await;
+        let lags = self.lags(&groups, &share.positions).await;
         Overview {
             topics,
             groups,
@@ -237,7 +236,7 @@ impl Broker {
         image.topics().into_iter().map(overview).collect()
     }
 
-    async fn lags(&self, groups: &[GroupOverview]) -> Vec<GroupLag> {
+    async fn lags(&self, groups: &[GroupOverview], shared: &[SharePosition]) -> Vec<GroupLag> {
         let image = self.core.image();
         let now_ms = self.core.now_ms();
         let mut behind: BTreeMap<(Arc<str>, Arc<str>), Behind> = BTreeMap::new();
@@ -246,8 +245,17 @@ impl Broker {
                 let topic = image.topic(name);
                 if let Some(partition) = topic.and_then(|topic| topic.partition(*index)) {
                     let key = (Arc::clone(&group.group), Arc::clone(name));
-                    behind.entry(key).or_default().add(partition, *offset);
+                    behind.entry(key).or_default().add(partition, *offset, 0);
                 }
+            }
+        }
+        for position in shared {
+            let topic = image.topic_by_id(position.topic_id);
+            let found = topic.and_then(|topic| Some((topic, topic.partition(position.partition)?)));
+            if let Some((topic, partition)) = found {
+                let group = Arc::from(position.group.as_str());
+                let behind = behind.entry((group, Arc::clone(&topic.name))).or_default();
+                behind.add(partition, position.start_offset, position.delivery_complete);
             }
         }
         let measure = move || {

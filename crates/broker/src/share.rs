@@ -16,7 +16,7 @@ use std::time::Duration;
 use broker_state::groups::{GroupId, MemberId};
 use broker_state::share_partitions::{
     Acquire, Command, DeadLetters, Record, Reply as ShareReply, ShareCounts, ShareEffects,
-    SharePartitions,
+    SharePartitions, SharePosition,
 };
 use broker_state::step::{Effects, Millis, RequestId};
 use parking_lot::Mutex;
@@ -69,12 +69,14 @@ impl Event {
 }
 
 /// What the metrics say of share groups.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ShareOverview {
     pub partitions: usize,
     /// Records that members have now.
     pub in_flight: i64,
     pub counts: ShareCounts,
+    /// As many as there are share partitions at most, which `Limits` bounds.
+    pub positions: Vec<SharePosition>,
 }
 
 /// The way to the owner; clones share one queue, bounded by the memory that requests may hold.
@@ -416,6 +418,7 @@ impl ShareOwner {
             partitions: self.machine.len(),
             in_flight: self.machine.in_flight(),
             counts: self.machine.counts(),
+            positions: self.machine.positions().collect(),
         }
     }
 }

@@ -371,6 +371,19 @@ async fn what_is_acknowledged_survives_a_restart_and_the_rest_comes_again() {
 }
 
 #[tokio::test]
+async fn a_share_group_s_lag_is_what_nobody_has_finished() {
+    let (broker, mut client) = start(Storage::Memory).await;
+    prepare(&mut client, "jobs", &[&["a", "b", "c", "d"]]).await;
+    let mut one = Member::join(another(&broker).await, "one", "jobs").await;
+    assert_eq!(one.fetch(0, &[]).await.ranges, [(0, 3, 1)]);
+    assert_eq!(one.acknowledge(0, 0, ACCEPT).await, Ok(()));
+    assert_eq!(one.acknowledge(2, 2, ACCEPT).await, Ok(()));
+    let text = broker.metrics_text().await;
+    let line = "thalweg_group_lag_records{group=\"workers\",topic=\"jobs\"} 2";
+    assert!(text.contains(line), "{line} is not in\n{text}");
+}
+
+#[tokio::test]
 async fn a_full_disk_puts_acknowledgements_off_and_forgets_no_release() {
     let disk = TightDisk::new(MemoryDisk::shared(), 100 << 20);
     let clock = Clock::manual(1_700_000_000_000);
