@@ -312,7 +312,10 @@ async fn who_is_denied_by_a_rule_is_let_in_when_it_is_gone(subject: &Subject) {
         resource_name: Some(&topic),
         ..AclFilter::default()
     };
-    assert_eq!(admin.acls(&filter).await.expect("a list"), [rule.clone()]);
+    assert_eq!(
+        admin.acls(&filter).await.expect("a list"),
+        std::slice::from_ref(&rule)
+    );
     assert_eq!(
         admin.delete_acls(&filter).await.expect("what was removed"),
         [rule]

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use client::{AsyncProducer, OutgoingRecord};
+use serde_json::json;
 
-use crate::subject::{Subject, contract};
+use crate::gateway::Gateway;
+use crate::subject::{Subject, contract, eventually};
 use crate::traffic::read_all;
 
 contract! {
     KAFKA_ALONE:
         a_killed_and_restarted_broker_loses_nothing_acknowledged,
+        a_gateway_says_that_kafka_is_away_and_goes_on_when_it_is_back,
 }
 
 const PARTITIONS: i32 = 3;
@@ -91,4 +94,58 @@ async fn write_until(
             .filter_map(|(outcome, value)| Some((outcome.ok()?, value)));
         acknowledged.extend(kept.map(|(place, value)| ((place.partition, place.offset), value)));
     }
+}
+
+/// The longest that a caller waits for the news that there is no cluster: its time limit and the answer.
+const AWAY_LIMIT: Duration = Duration::from_secs(25);
+
+async fn a_gateway_says_that_kafka_is_away_and_goes_on_when_it_is_back(subject: &Subject) {
+    let kafka = subject.kafka.as_deref().expect("this drill is about Kafka");
+    let topic = subject.topic("away", 1).await;
+    let folder = crate::repository::scratch("contract-away").expect("a folder");
+    let flags = ["--mode", "kafka", "--kafka", &kafka.bootstrap()];
+    let gateway = Gateway::start(folder.path(), &flags).expect("it starts");
+    let path = format!("/v1/topics/{topic}/records");
+    let produce = |value: &str| {
+        gateway
+            .http
+            .post(&path, &json!({ "records": [{ "value": value }] }))
+    };
+    assert_eq!(produce("before").status, 200);
+
+    kafka.stop();
+    for away in [&|| produce("while away"), &|| {
+        gateway.http.get("/v1/topics")
+    }] as [&dyn Fn() -> _; 2]
+    {
+        let asked = Instant::now();
+        let answer: crate::http::Answer = away();
+        assert!(
+            matches!(answer.status, 503 | 504),
+            "{}: {}",
+            answer.status,
+            answer.text()
+        );
+        assert_eq!(answer.header("content-type"), "application/problem+json");
+        assert!(asked.elapsed() < AWAY_LIMIT, "{:?}", asked.elapsed());
+    }
+    assert_eq!(gateway.http.get("/livez").status, 200);
+
+    kafka
+        .restart_all()
+        .expect("the brokers come back on their data");
+    eventually("records are taken again", async || {
+        (produce("after").status == 200).then_some(())
+    })
+    .await;
+    let seen = read_all(&subject.cluster, &topic, 1);
+    let values: Vec<&str> = seen.iter().map(|record| record.value.as_str()).collect();
+    assert!(
+        values.first().is_some_and(|first| first.contains("before")),
+        "{values:?}"
+    );
+    assert!(
+        values.last().is_some_and(|last| last.contains("after")),
+        "{values:?}"
+    );
 }

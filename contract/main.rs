@@ -35,6 +35,7 @@ mod legacy;
 mod queue;
 mod records;
 mod security;
+mod share_groups;
 mod topics;
 mod transactions;
 
@@ -68,6 +69,7 @@ const TESTS: &[&[Test]] = &[
     transactions::TESTS,
     async_clients::TESTS,
     administration::TESTS,
+    share_groups::TESTS,
     security::TESTS,
     gateways::TESTS,
     lab::TESTS,
