@@ -38,6 +38,7 @@ mod security;
 mod share_groups;
 mod topics;
 mod transactions;
+mod v1;
 
 // How jars are fetched and processes kept is shared with `cargo xtask interop` and `bench`.
 #[path = "../xtask/src/kafka/jars.rs"]
@@ -73,6 +74,7 @@ const TESTS: &[&[Test]] = &[
     security::TESTS,
     gateways::TESTS,
     lab::TESTS,
+    v1::TESTS,
     hybrid::TESTS,
     groups_rest::TESTS,
     queue::TESTS,

@@ -1,4 +1,5 @@
-//! `thalweg reference DIR` (hidden): writes `cli.md` and `config.md` from the command line and the settings table.
+//! `thalweg reference DIR` (hidden): writes `cli.md` and `config.md` from the command line and the settings table, and the HTTP API's
+//! OpenAPI document with a Postman collection and a `.http` file made from it.
 
 use std::fmt::Write;
 use std::fs;
@@ -22,6 +23,9 @@ pub fn run(args: &Args) -> Result<(), CommandError> {
     fs::create_dir_all(&args.folder)?;
     fs::write(args.folder.join("cli.md"), cli_page())?;
     fs::write(args.folder.join("config.md"), config_page())?;
+    for (name, text) in gateway::reference() {
+        fs::write(args.folder.join(name), text)?;
+    }
     Ok(())
 }
 
