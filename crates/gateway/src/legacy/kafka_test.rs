@@ -227,7 +227,6 @@ fn failed(results: Vec<String>, error: &str) -> Response {
     request_body(content = Option<TestTarget>, description = "Instead of the query"),
     responses(
         (status = 200, description = "It is there now", body = CreatedTestTopic),
-        (status = 400, description = "It was there, or could not be created", body = FailedTest),
         Refusal,
     )
 )]
@@ -283,7 +282,6 @@ async fn create_test_topic(
     request_body(content = Option<TestTarget>, description = "Instead of the query"),
     responses(
         (status = 200, description = "It is stored", body = SentTestMessage),
-        (status = 400, description = "It is not; `error` says why", body = FailedTest),
         Refusal,
     )
 )]

@@ -34,7 +34,6 @@ use jiff::{Timestamp, TimestampRound, Unit};
 use serde::Serialize;
 use tokio::sync::OnceCell;
 use utoipa::ToSchema;
-use utoipa::openapi::tag::{Tag, TagBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
 pub use paths::{LegacyPaths, in_any_case};
@@ -51,7 +50,7 @@ use refusal::Refusal;
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 /// The controllers of the documents and the groups that they are in (A-050, B-024).
-const CONTROLLERS: &[(&str, &str)] = &[
+pub const CONTROLLERS: &[(&str, &str)] = &[
     (
         "TopicsController",
         "Hybrid: the topics of every active backend",
@@ -92,7 +91,7 @@ const CONTROLLERS: &[(&str, &str)] = &[
 
 /// Every route of the legacy API.
 pub fn router() -> OpenApiRouter<Gateway> {
-    let mut router = OpenApiRouter::new()
+    let router = OpenApiRouter::new()
         .merge(topics::router())
         .merge(messages::router())
         .merge(producers::router())
@@ -102,18 +101,7 @@ pub fn router() -> OpenApiRouter<Gateway> {
         .merge(kafka::router())
         .merge(config::router())
         .merge(demo::router());
-    router.get_openapi_mut().tags = Some(tags());
     router.layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-}
-
-fn tags() -> Vec<Tag> {
-    let tag = |(name, description): &(&str, &str)| {
-        TagBuilder::new()
-            .name(*name)
-            .description(Some(*description))
-            .build()
-    };
-    CONTROLLERS.iter().map(tag).collect()
 }
 
 /// What the handlers of this API share beside the backends; part of the [`Gateway`].

@@ -72,8 +72,7 @@ pub struct Published<'a> {
 }
 
 /// Why a message is on no backend.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = legacy::Unpublished)]
+#[derive(Debug, Serialize)]
 pub struct Unpublished {
     error: String,
     /// Send this along to try again.
@@ -128,7 +127,6 @@ pub struct Outgoing<'a> {
     responses(
         (status = 200, description = "It is on every backend", body = Published<'_>),
         (status = 207, description = "It is on some backends; `results` names each", body = Published<'_>),
-        (status = 502, description = "It is on no backend", body = Unpublished),
         Refusal,
     )
 )]

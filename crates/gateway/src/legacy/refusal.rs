@@ -13,7 +13,7 @@ use utoipa::openapi::{self, ContentBuilder, RefOr, ResponseBuilder, ResponsesBui
 use utoipa::{IntoResponses, PartialSchema, ToSchema};
 
 use crate::entropy;
-use crate::problem::{self, Problem};
+use crate::problem::{self, Problem, ProblemBody};
 use crate::table::TableError;
 
 /// Where ASP.NET's own validation answers point.
@@ -34,6 +34,22 @@ pub enum Refusal {
 #[schema(as = legacy::Error)]
 pub struct ErrorBody {
     pub error: String,
+}
+
+/// As clients see any refusal: the reason, and what some calls have beside it.
+#[derive(Debug, ToSchema)]
+#[schema(as = legacy::Refusal, rename_all = "camelCase")]
+#[allow(dead_code, reason = "describes answers of several shapes")]
+struct RefusalBody {
+    error: Option<String>,
+    /// Of a publish that reached no backend: send it along to try again.
+    id: Option<String>,
+    topic_name: Option<String>,
+    mode: Option<String>,
+    /// What was done or not on each side: lines, or an object for each backend.
+    results: Option<Vec<serde_json::Value>>,
+    success: Option<bool>,
+    connected: Option<bool>,
 }
 
 /// The body of a validation answer.
@@ -132,29 +148,23 @@ fn trace_id(trace: [u8; 16], span: [u8; 8]) -> String {
 /// Every status that any call may be refused with, for the OpenAPI document.
 impl IntoResponses for Refusal {
     fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
-        let error = || {
-            ContentBuilder::new()
-                .schema(Some(ErrorBody::schema()))
-                .build()
-        };
+        let content = |schema| ContentBuilder::new().schema(Some(schema)).build();
+        let error = || content(RefusalBody::schema());
         let plain = |description: &str| {
             ResponseBuilder::new()
                 .description(description)
                 .content("application/json", error())
         };
-        let validation = ContentBuilder::new()
-            .schema(Some(ValidationBody::schema()))
-            .build();
+        let validation = content(ValidationBody::schema());
+        let not_found = plain("What the path or a field names does not exist")
+            .content(problem::MEDIA_TYPE, content(ProblemBody::schema()));
         let bad_request =
             plain("A field is missing or wrong, or what it names does not allow this")
                 .content(problem::MEDIA_TYPE, validation);
         ResponsesBuilder::new()
             .response("400", bad_request)
             .response("403", plain("The cluster's credentials do not allow this"))
-            .response(
-                "404",
-                plain("What the path or a field names does not exist"),
-            )
+            .response("404", not_found)
             .response("413", plain("The body or the message is too large"))
             .response("415", plain("The body is not JSON"))
             .response("429", plain("Too much of this exists already"))

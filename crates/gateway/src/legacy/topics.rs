@@ -243,7 +243,6 @@ pub struct CreateTopic {
     request_body = CreateTopic,
     responses(
         (status = 200, description = "It is there now, or was before", body = Changed),
-        (status = 400, description = "A backend refused or did not answer; or the request is wrong", body = Changed),
         Refusal,
     )
 )]
@@ -340,7 +339,6 @@ async fn details(
     ),
     responses(
         (status = 200, description = "It is gone", body = Changed),
-        (status = 404, description = "No backend had it", body = Changed),
         Refusal,
     )
 )]

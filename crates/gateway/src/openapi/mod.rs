@@ -13,13 +13,13 @@ use utoipa::openapi::{
     Ref, Response, ResponseBuilder, Server, Tag,
 };
 
-use crate::problem;
+use crate::{legacy, problem};
 
 const TITLE: &str = "Thalweg";
 const ABOUT: &str = "Event streaming over HTTP, on the embedded broker or on any Kafka cluster. `/v1` is the API for new programs; \
     `/api` is that of the documents, unchanged. Errors of `/v1` are RFC 9457 problems whose `type` is a page of this server.";
 
-/// The tags in the order in which they are shown; tags of other routers follow.
+/// The tags in the order in which they are shown; the legacy API's controllers follow.
 const TAGS: &[(&str, &str)] = &[
     ("Topics", "Named logs of records, in partitions"),
     ("Records", "Produce, read, follow live"),
@@ -78,7 +78,7 @@ fn tags() -> Vec<Tag> {
         tag.description = Some((*about).to_owned());
         tag
     };
-    TAGS.iter().map(tag).collect()
+    TAGS.iter().chain(legacy::CONTROLLERS).map(tag).collect()
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
