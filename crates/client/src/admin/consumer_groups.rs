@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use wire::{ErrorCode, consumer_group_describe};
 
-use super::{Admin, check};
+use super::{Admin, check, until_settled};
 use crate::error::ClientError;
 
 /// A consumer group of the new protocol.
@@ -45,6 +45,10 @@ impl Admin {
     /// # Errors
     /// `NotFound` when there is none of that name that speaks this protocol.
     pub async fn consumer_group(&mut self, name: &str) -> Result<ConsumerGroup, ClientError> {
+        until_settled!(self, self.consumer_group_once(name))
+    }
+
+    async fn consumer_group_once(&mut self, name: &str) -> Result<ConsumerGroup, ClientError> {
         let coordinator = self.coordinator(name).await?;
         let request = consumer_group_describe::Request {
             group_ids: vec![name],

@@ -8,7 +8,7 @@ use wire::{
     offset_fetch,
 };
 
-use super::{Admin, check, pause_or_give_up};
+use super::{Admin, check, pause_or_give_up, until_settled};
 use crate::error::ClientError;
 
 /// The last version of FindCoordinator that asks for one key.
@@ -72,6 +72,10 @@ pub type Committed = BTreeMap<(String, i32), i64>;
 impl Admin {
     /// The groups of all brokers, sorted by name.
     pub async fn groups(&mut self) -> Result<Vec<GroupListing>, ClientError> {
+        until_settled!(self, self.groups_once())
+    }
+
+    async fn groups_once(&mut self) -> Result<Vec<GroupListing>, ClientError> {
         let mut groups = Vec::new();
         for node in self.node_ids() {
             let request = list_groups::Request::default();
@@ -127,6 +131,10 @@ impl Admin {
     /// # Errors
     /// `NotFound` when no broker knows it: brokers answer that with the state `Dead`, newer ones with an error.
     pub async fn group(&mut self, name: &str) -> Result<Group, ClientError> {
+        until_settled!(self, self.group_once(name))
+    }
+
+    async fn group_once(&mut self, name: &str) -> Result<Group, ClientError> {
         let coordinator = self.coordinator(name).await?;
         let request = describe_groups::Request {
             groups: vec![name],
@@ -158,6 +166,10 @@ impl Admin {
 
     /// The committed offsets of a group; empty for an unknown one.
     pub async fn committed(&mut self, group: &str) -> Result<Committed, ClientError> {
+        until_settled!(self, self.committed_once(group))
+    }
+
+    async fn committed_once(&mut self, group: &str) -> Result<Committed, ClientError> {
         let coordinator = self.coordinator(group).await?;
         let request = offset_fetch::Request {
             group_id: group,
@@ -189,6 +201,10 @@ impl Admin {
     /// # Errors
     /// `Refused` with UNKNOWN_MEMBER_ID while the group has members.
     pub async fn commit(&mut self, group: &str, offsets: &Committed) -> Result<(), ClientError> {
+        until_settled!(self, self.commit_once(group, offsets))
+    }
+
+    async fn commit_once(&mut self, group: &str, offsets: &Committed) -> Result<(), ClientError> {
         let coordinator = self.coordinator(group).await?;
         let mut topics: BTreeMap<&str, Vec<offset_commit::Partition<'_>>> = BTreeMap::new();
         for ((topic, partition), offset) in offsets {
@@ -232,6 +248,10 @@ impl Admin {
 
     /// Deletes a group that has no members, with its offsets.
     pub async fn delete_group(&mut self, group: &str) -> Result<(), ClientError> {
+        until_settled!(self, self.delete_group_once(group))
+    }
+
+    async fn delete_group_once(&mut self, group: &str) -> Result<(), ClientError> {
         let coordinator = self.coordinator(group).await?;
         let request = delete_groups::Request {
             groups_names: vec![group],

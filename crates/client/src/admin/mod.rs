@@ -171,6 +171,21 @@ pub(crate) fn check(
     }
 }
 
+/// What `$ask` gives, asked again until the cluster's time limit while the error is one that passes by itself: a coordinator that
+/// moves to another broker or is still loading answers so.
+macro_rules! until_settled {
+    ($admin:ident, $ask:expr) => {{
+        let deadline = tokio::time::Instant::now() + $admin.cluster.timeout();
+        loop {
+            match $ask.await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => super::pause_or_give_up(error, deadline).await?,
+            }
+        }
+    }};
+}
+pub(crate) use until_settled;
+
 /// Waits a little when `error` may pass by itself and `deadline` is not over; gives the error back otherwise.
 pub(crate) async fn pause_or_give_up(
     error: ClientError,

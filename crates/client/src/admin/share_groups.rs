@@ -7,7 +7,7 @@ use wire::{
     describe_share_group_offsets as offsets, share_group_describe,
 };
 
-use super::{Admin, Outcomes, TopicPartition, check};
+use super::{Admin, Outcomes, TopicPartition, check, until_settled};
 use crate::error::ClientError;
 
 /// A share group with its members.
@@ -50,6 +50,10 @@ impl Admin {
     /// # Errors
     /// `NotFound` when there is no share group of that name, `NotOffered` when the cluster has none at all.
     pub async fn share_group(&mut self, name: &str) -> Result<ShareGroup, ClientError> {
+        until_settled!(self, self.share_group_once(name))
+    }
+
+    async fn share_group_once(&mut self, name: &str) -> Result<ShareGroup, ClientError> {
         let coordinator = self.coordinator(name).await?;
         let request = share_group_describe::Request {
             group_ids: vec![name],
@@ -75,6 +79,13 @@ impl Admin {
 
     /// Where a share group is in every partition that it has read.
     pub async fn share_offsets(
+        &mut self,
+        group: &str,
+    ) -> Result<BTreeMap<TopicPartition, ShareOffset>, ClientError> {
+        until_settled!(self, self.share_offsets_once(group))
+    }
+
+    async fn share_offsets_once(
         &mut self,
         group: &str,
     ) -> Result<BTreeMap<TopicPartition, ShareOffset>, ClientError> {
@@ -108,6 +119,14 @@ impl Admin {
     /// # Errors
     /// `Conflict` while it has members.
     pub async fn alter_share_offsets(
+        &mut self,
+        group: &str,
+        starts: &BTreeMap<TopicPartition, i64>,
+    ) -> Result<Outcomes<TopicPartition>, ClientError> {
+        until_settled!(self, self.alter_share_offsets_once(group, starts))
+    }
+
+    async fn alter_share_offsets_once(
         &mut self,
         group: &str,
         starts: &BTreeMap<TopicPartition, i64>,
