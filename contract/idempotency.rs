@@ -12,6 +12,7 @@ contract! {
         a_request_that_is_sent_again_is_answered_as_the_first_time,
         a_key_stands_for_one_request,
         a_request_that_changed_nothing_gives_its_key_free,
+        a_request_whose_process_died_is_never_carried_out_again,
         an_answer_outlives_the_process_that_gave_it;
 }
 
@@ -109,6 +110,43 @@ async fn a_request_that_changed_nothing_gives_its_key_free(subject: &Subject) {
         post(http, &path, &key, &body).header("idempotent-replayed"),
         "true"
     );
+    assert_eq!(records(http, &topic), 1);
+}
+
+async fn a_request_whose_process_died_is_never_carried_out_again(subject: &Subject) {
+    const TABLE: &str = "/v1/topics/_thalweg_idempotency/records";
+    let (http, topic) = (&subject.gateway().http, subject.topic("died", 1).await);
+    let path = format!("/v1/topics/{topic}/records");
+    let body = json!({ "records": [{ "value": 1 }] });
+    let answered = subject.name("answered");
+    assert_eq!(post(http, &path, &answered, &body).status, 200);
+    let rows = http.get(&format!("{TABLE}?from=-100&limit=100")).json();
+    let rows = rows["records"].as_array().expect("rows").clone();
+    let row = rows.iter().rev().find(|row| row["key"] == answered);
+    let fingerprint = &row.expect("the row of the answer")["value"]["fingerprint"];
+    // What a process leaves that dies after it has taken the key: a row without an answer, now and three minutes ago.
+    let three_minutes_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(180);
+    let since_1970 = three_minutes_ago.duration_since(std::time::UNIX_EPOCH);
+    let then_ms = since_1970.expect("later than 1970").as_millis() as u64;
+    let (now, then) = (subject.name("now"), subject.name("then"));
+    let begun = json!({ "fingerprint": fingerprint, "state": { "begun": "gone" } });
+    let left = json!({ "records": [
+        { "key": now, "value": begun },
+        { "key": then, "value": begun, "timestamp": then_ms },
+    ] });
+    assert_eq!(http.post(TABLE, &left).status, 200);
+    // Whoever takes a key has read everything before it: after this the rows are known.
+    let nowhere = format!("/v1/topics/{}/records", subject.name("nowhere"));
+    assert_eq!(
+        post(http, &nowhere, &subject.name("key"), &body).status,
+        404
+    );
+    for (key, code) in [(&now, "conflict"), (&then, "outcome-unknown")] {
+        for _ in 0..2 {
+            let again = post(http, &path, key, &body);
+            assert_eq!((again.status, &again.json()["code"]), (409, &json!(code)));
+        }
+    }
     assert_eq!(records(http, &topic), 1);
 }
 

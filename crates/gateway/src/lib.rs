@@ -115,10 +115,12 @@ impl Gateway {
     }
 
     /// Ends when the process is about to stop.
-    pub(crate) async fn stopping(&self) {
+    pub(crate) fn stopping(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut stopping = self.0.stopping.clone();
-        // A sender that is gone means stopping as well.
-        let _ = stopping.wait_for(|stopping| *stopping).await;
+        async move {
+            // A sender that is gone means stopping as well.
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+        }
     }
 
     /// Every route of this crate, for the server to mount; what nobody has is answered 404 with a problem.

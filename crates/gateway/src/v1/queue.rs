@@ -134,7 +134,7 @@ async fn pull(
         group,
         topics: topics.into_iter().collect(),
     };
-    let member = queues.member(backend, &purpose).await?;
+    let member = queues.member(&gateway, &purpose).await?;
     let pulled = tokio::select! {
         pulled = member.queue.pull(&ask) => pulled?,
         () = gateway.stopping() => Vec::new(),

@@ -44,15 +44,21 @@ pub async fn choose(
     asked: Option<LeaseKind>,
 ) -> Result<LeaseKind, Problem> {
     let known = queues.kind_in_use(group);
-    if let Some(known) = known.filter(|known| asked.is_none_or(|asked| asked == *known)) {
-        return Ok(known);
+    if let Some(known) = known {
+        return match asked.is_none_or(|asked| asked == known) {
+            true => Ok(known),
+            false => Err(conflict(group, "it is used with leases of the other kind")),
+        };
     }
     let mut admin = backend.admin().await?;
     let found = groups_found::kind(&mut admin, group).await?;
     let may_share = found.is_none() && asked != Some(LeaseKind::GroupOffsets);
     let is_offered = may_share && offers_share_groups(&mut admin).await?;
-    decide(found, asked, is_offered)
-        .map_err(|detail| Problem::new(CONFLICT, format!("group {group}: {detail}")))
+    decide(found, asked, is_offered).map_err(|detail| conflict(group, detail))
+}
+
+fn conflict(group: &str, detail: &str) -> Problem {
+    Problem::new(CONFLICT, format!("group {group}: {detail}"))
 }
 
 /// Whether the cluster has share groups: the feature is in force, and the requests are there.

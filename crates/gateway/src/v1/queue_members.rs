@@ -20,7 +20,7 @@ use super::queue_shared::Shared;
 use super::queue_terms::{Ask, Settled};
 use crate::backend::Backend;
 use crate::problem::{Problem, TOO_MANY_REQUESTS};
-use crate::{clock, entropy};
+use crate::{Gateway, clock, entropy};
 
 /// Each member has a thread and a connection to the group's coordinator.
 const MOST_MEMBERS: usize = 256;
@@ -189,14 +189,25 @@ impl Queues {
     /// `too-many-requests` when there are as many as may be; whatever keeps it from joining.
     pub async fn member(
         &self,
-        backend: &Backend,
+        gateway: &Gateway,
         purpose: &Purpose,
     ) -> Result<Arc<Member>, Problem> {
+        let backend = gateway.backends().primary();
         let slot = self.slot(purpose)?;
         let made = slot.member.get_or_try_init(|| async {
             let member = Member::join(backend, slot.number, purpose.clone());
             let member = Arc::new(member.await?);
-            tokio::spawn(keep(Arc::downgrade(&self.0), Arc::clone(&member)));
+            let kept = keep(Arc::downgrade(&self.0), Arc::clone(&member));
+            let stopping = gateway.stopping();
+            let leaving = Arc::clone(&member);
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = kept => {}
+                    () = stopping => {}
+                }
+                // So that others need not wait until the cluster misses it.
+                leaving.queue.leave().await;
+            });
             Ok::<_, Problem>(member)
         });
         match made.await {
@@ -310,7 +321,7 @@ impl Member {
     }
 }
 
-/// Keeps a member until nobody has asked for it for long, or the gateway is gone.
+/// Keeps a member until nobody has asked for it for long.
 async fn keep(queues: Weak<Members>, member: Arc<Member>) {
     loop {
         // Woken early or not, it looks at everything.
@@ -325,7 +336,6 @@ async fn keep(queues: Weak<Members>, member: Arc<Member>) {
             break;
         }
     }
-    member.queue.leave().await;
 }
 
 #[cfg(test)]
