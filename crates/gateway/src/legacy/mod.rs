@@ -91,7 +91,7 @@ pub const CONTROLLERS: &[(&str, &str)] = &[
 
 /// Every route of the legacy API.
 pub fn router() -> OpenApiRouter<Gateway> {
-    let router = OpenApiRouter::new()
+    let mut router = OpenApiRouter::new()
         .merge(topics::router())
         .merge(messages::router())
         .merge(producers::router())
@@ -101,6 +101,8 @@ pub fn router() -> OpenApiRouter<Gateway> {
         .merge(kafka::router())
         .merge(config::router())
         .merge(demo::router());
+    let components = router.get_openapi_mut().components.get_or_insert_default();
+    components.schemas.extend(refusal::schemas());
     router.layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
 }
 

@@ -9,11 +9,11 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use client::ClientError;
 use serde::Serialize;
-use utoipa::openapi::{self, ContentBuilder, RefOr, ResponseBuilder, ResponsesBuilder};
+use utoipa::openapi::{self, ContentBuilder, Ref, RefOr, ResponseBuilder, ResponsesBuilder};
 use utoipa::{IntoResponses, PartialSchema, ToSchema};
 
 use crate::entropy;
-use crate::problem::{self, Problem, ProblemBody};
+use crate::problem::{self, Problem};
 use crate::table::TableError;
 
 /// Where ASP.NET's own validation answers point.
@@ -145,19 +145,34 @@ fn trace_id(trace: [u8; 16], span: [u8; 8]) -> String {
     format!("00-{trace:032x}-{span:016x}-00")
 }
 
+// The names of the schemas that every refusal refers to.
+const REFUSAL: &str = "legacy.Refusal";
+const VALIDATION: &str = "legacy.ValidationProblem";
+
+/// The schemas that [`Refusal`]'s responses refer to, for the document's components.
+pub fn schemas() -> [(String, RefOr<openapi::Schema>); 2] {
+    [
+        (REFUSAL.to_owned(), RefusalBody::schema()),
+        (VALIDATION.to_owned(), ValidationBody::schema()),
+    ]
+}
+
 /// Every status that any call may be refused with, for the OpenAPI document.
 impl IntoResponses for Refusal {
     fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
-        let content = |schema| ContentBuilder::new().schema(Some(schema)).build();
-        let error = || content(RefusalBody::schema());
+        let content = |schema| {
+            let schema = Ref::from_schema_name(schema);
+            ContentBuilder::new().schema(Some(schema)).build()
+        };
+        let error = || content(REFUSAL);
         let plain = |description: &str| {
             ResponseBuilder::new()
                 .description(description)
                 .content("application/json", error())
         };
-        let validation = content(ValidationBody::schema());
+        let validation = content(VALIDATION);
         let not_found = plain("What the path or a field names does not exist")
-            .content(problem::MEDIA_TYPE, content(ProblemBody::schema()));
+            .content(problem::MEDIA_TYPE, content("ProblemBody"));
         let bad_request =
             plain("A field is missing or wrong, or what it names does not allow this")
                 .content(problem::MEDIA_TYPE, validation);
