@@ -428,6 +428,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_stream_that_ends_gives_its_seat_back_and_one_too_many_has_none() {
+        let streams = LiveStreams::default();
+        drop(streams.seat().expect("there is room"));
+        assert_eq!(streams.open.load(Ordering::Relaxed), 0);
+        streams.open.store(MOST_STREAMS, Ordering::Relaxed);
+        let refused = streams.seat().map(drop).expect_err("there is none");
+        assert_eq!(refused.kind, TOO_MANY_REQUESTS);
+        assert_eq!(streams.open.load(Ordering::Relaxed), MOST_STREAMS);
+    }
+
+    #[test]
     fn line_breaks_in_values_do_not_end_an_event() {
         let written = event("records", Some("c"), b"[{\r\n}]");
         let expected = "event: records\nid: c\ndata: [{\ndata: \ndata: }]\n\n";

@@ -64,7 +64,12 @@ impl Door {
 
     /// To a cluster that is not there.
     pub fn to_nowhere() -> Door {
-        let cluster = Cluster::new("127.0.0.1:1").with_timeout(Duration::from_millis(500));
+        Door::to_address("127.0.0.1:1")
+    }
+
+    /// To whatever is there, without much patience.
+    pub fn to_address(address: &str) -> Door {
+        let cluster = Cluster::new(address).with_timeout(Duration::from_millis(500));
         Door::to(cluster, None)
     }
 

@@ -166,6 +166,24 @@ async fn a_cluster_that_is_down_is_unavailable() {
 }
 
 #[tokio::test]
+async fn a_cluster_that_does_not_answer_is_not_waited_for_without_end() {
+    // It takes connections and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let door = Door::to_address(&silent.local_addr().expect("bound").to_string());
+    let began = std::time::Instant::now();
+    for path in ["/v1/topics", "/v1/topics/t/records"] {
+        let answer = door.get(path).await;
+        assert!(
+            matches!(answer.status.as_u16(), 503 | 504),
+            "{}",
+            answer.text
+        );
+        assert_eq!(answer.json()["retryable"], true);
+    }
+    assert!(began.elapsed() < std::time::Duration::from_secs(20));
+}
+
+#[tokio::test]
 async fn a_request_keeps_its_id() {
     let door = Door::open();
     let named = request("GET", "/v1/nothing").header("x-request-id", "order-7");
