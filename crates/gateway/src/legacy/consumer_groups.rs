@@ -3,14 +3,11 @@
 //! A group's name is the name of the Kafka group that its consumers read with, so every Kafka tool shows its place in a topic. In
 //! hybrid mode Kafka's own groups are listed beside them.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::State;
-use client::{ClientError, ErrorKind};
+use client::ErrorKind;
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::time::{Instant, sleep};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -21,14 +18,10 @@ use super::request::{JsonBody, NameInPath, Parameters};
 use super::topics::backend_of;
 use super::{Done, kafka_groups, milliseconds};
 use crate::Gateway;
-use crate::backend::{Backend, Source};
+use crate::backend::Source;
 use crate::clock;
 use crate::mode::Mode;
 use crate::registry::{RegisteredGroup, Registry};
-
-/// How long a group's coordinator may take to load, as it does after the first group of a cluster.
-const COORDINATOR_PATIENCE: Duration = Duration::from_secs(10);
-const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 pub fn router() -> OpenApiRouter<Gateway> {
     OpenApiRouter::new()
@@ -308,27 +301,13 @@ async fn delete(
         return Err(Refusal::not_found(error));
     }
     gateway.legacy().members.leave_group(&name).await;
-    delete_on(gateway.backends().primary(), &name).await?;
+    let mut admin = gateway.backends().primary().admin().await?;
+    match admin.delete_group(&name).await {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
     registry.remove_group(&name).await?;
     Ok(Json(Done {
         message: format!("Consumer group '{name}' deleted"),
     }))
-}
-
-/// Deletes a group of the cluster, if that has it; waits a little for a coordinator that is still loading.
-async fn delete_on(backend: &Backend, name: &str) -> Result<(), ClientError> {
-    let deadline = Instant::now() + COORDINATOR_PATIENCE;
-    let mut admin = backend.admin().await?;
-    loop {
-        let error = match admin.delete_group(name).await {
-            Ok(()) => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => error,
-        };
-        let may_pass = error.code().is_some_and(|code| code.is_retriable());
-        if !may_pass || Instant::now() >= deadline {
-            return Err(error);
-        }
-        sleep(RETRY_PAUSE).await;
-    }
 }
