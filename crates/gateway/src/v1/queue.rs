@@ -33,6 +33,7 @@ use crate::{Gateway, clock};
 const DEFAULT_MAX: usize = 100;
 const MOST_MAX: usize = 1_000;
 const MOST_TOPICS: usize = 100;
+const MOST_GROUP_BYTES: usize = 255;
 const MOST_WAIT_MS: u64 = 60_000;
 /// Twelve hours.
 const MOST_LEASE_MS: u64 = 12 * 60 * 60 * 1000;
@@ -123,6 +124,7 @@ async fn pull(
     Json(request): Json<PullRequest>,
 ) -> Result<Response, Problem> {
     let ask = check_pull(&request)?;
+    check_group(&group)?;
     let backend = gateway.backends().primary();
     let topics: BTreeSet<String> = request.topics.into_iter().collect();
     for topic in &topics {
@@ -140,6 +142,19 @@ async fn pull(
         () = gateway.stopping() => Vec::new(),
     };
     Ok(json(StatusCode::OK, messages(queues, &member, &pulled)))
+}
+
+/// Kafka takes any text; clients written in C do not.
+fn check_group(group: &str) -> Result<(), Problem> {
+    match group.len() <= MOST_GROUP_BYTES && !group.chars().any(char::is_control) {
+        true => Ok(()),
+        false => {
+            let detail = format!(
+                "a group's name has at most {MOST_GROUP_BYTES} bytes and no control characters"
+            );
+            Err(Problem::invalid("group", detail))
+        }
+    }
 }
 
 fn check_pull(request: &PullRequest) -> Result<Ask, Problem> {
@@ -477,4 +492,32 @@ fn problem(id: &str, settled: Settled) -> Option<Problem> {
 fn json(status: StatusCode, body: Vec<u8>) -> Response {
     let media = HeaderValue::from_static("application/json");
     (status, [(header::CONTENT_TYPE, media)], body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_settlement_is_200_when_all_are_207_when_some_are_and_else_the_problem() {
+        let ids: Vec<String> = ["a", "b"].map(str::to_owned).to_vec();
+        let status = |settled: [Settled; 2]| match answer(&ids, settled.to_vec(), None) {
+            Ok(response) => response.status().as_u16(),
+            Err(problem) => problem.kind.status,
+        };
+        assert_eq!(status([Settled::Done, Settled::Done]), 200);
+        assert_eq!(status([Settled::Done, Settled::Lost]), 207);
+        assert_eq!(status([Settled::Lost, Settled::Lost]), 409);
+    }
+
+    #[test]
+    fn a_pull_without_numbers_has_the_documented_ones() {
+        let request: PullRequest = serde_json::from_str(r#"{"topics":["t"]}"#).expect("a request");
+        let ask = check_pull(&request).expect("it is right");
+        assert_eq!((ask.max, ask.wait, ask.lease), (100, Duration::ZERO, None));
+        assert_eq!(ask.most_attempts, 5);
+        assert!(check_group("orders").is_ok());
+        assert!(check_group("a\0b").is_err());
+        assert!(check_group(&"x".repeat(256)).is_err());
+    }
 }
