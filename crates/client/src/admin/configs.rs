@@ -1,9 +1,15 @@
 //! Settings of topics and brokers: reading and changing.
 
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 use wire::{describe_configs, incremental_alter_configs};
 
 use super::{Admin, check};
 use crate::error::ClientError;
+
+/// The pause before a broker is asked again whether it knows of a change.
+const SETTLING_PAUSE: Duration = Duration::from_millis(20);
 
 /// What settings belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +82,19 @@ impl Admin {
         &mut self,
         resource: Resource<'_>,
     ) -> Result<Vec<ConfigEntry>, ClientError> {
+        let node = match resource {
+            Resource::Topic(_) | Resource::Group(_) => None,
+            Resource::Broker(id) => Some(id),
+        };
+        self.configs_at(node, resource).await
+    }
+
+    /// As one broker knows them, or whichever is asked.
+    async fn configs_at(
+        &mut self,
+        node: Option<i32>,
+        resource: Resource<'_>,
+    ) -> Result<Vec<ConfigEntry>, ClientError> {
         let name = resource.name();
         let request = describe_configs::Request {
             resources: vec![describe_configs::Resource {
@@ -85,9 +104,9 @@ impl Admin {
             }],
             ..describe_configs::Request::default()
         };
-        let connection = match resource {
-            Resource::Topic(_) | Resource::Group(_) => self.any(),
-            Resource::Broker(id) => self.node(id).await?,
+        let connection = match node {
+            None => self.any(),
+            Some(id) => self.node(id).await?,
         };
         let reply = connection.call(&request).await?;
         let mut entries = Vec::new();
@@ -104,6 +123,37 @@ impl Admin {
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
+    }
+
+    /// Waits until every broker knows that a setting has this value, which takes a moment after a change.
+    ///
+    /// # Errors
+    /// `TimedOut` when one does not know it within the cluster's time limit.
+    pub async fn settled_config(
+        &mut self,
+        resource: Resource<'_>,
+        setting: &str,
+        value: &str,
+    ) -> Result<(), ClientError> {
+        let timeout = self.cluster.timeout();
+        let deadline = Instant::now() + timeout;
+        for node in self.node_ids() {
+            loop {
+                let entries = self.configs_at(Some(node), resource).await?;
+                let known = entries.iter().find(|entry| entry.name == setting);
+                if known.is_some_and(|entry| entry.value.as_deref() == Some(value)) {
+                    break;
+                }
+                if Instant::now() >= deadline {
+                    return Err(ClientError::TimedOut {
+                        what: format!("waiting until broker {node} knows {setting}={value}"),
+                        after: timeout,
+                    });
+                }
+                sleep(SETTLING_PAUSE).await;
+            }
+        }
+        Ok(())
     }
 
     /// Changes settings; those not named stay as they are.

@@ -81,6 +81,10 @@ impl Shared {
         if !policy.has_start {
             let earliest = Change::Set("share.auto.offset.reset", "earliest");
             admin.change_configs(resource, &[earliest], false).await?;
+            // A leader that does not know it yet would begin at the end, and what is there already would never be given.
+            admin
+                .settled_config(resource, "share.auto.offset.reset", "earliest")
+                .await?;
         }
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         Ok(Shared {
