@@ -15,6 +15,8 @@ contract! {
         records_of_any_client_are_forwarded,
         a_topic_of_this_side_only_stays_here,
         a_topic_made_over_http_is_on_both_sides_and_goes_from_both,
+        a_topic_made_at_v1_is_on_both_sides_and_goes_from_both,
+        a_publish_to_a_topic_of_this_side_only_says_so_at_once,
         the_forwarder_is_shown;
     HYBRID_ALONE:
         nothing_is_lost_or_doubled_when_thalweg_and_kafka_are_killed;
@@ -129,16 +131,55 @@ async fn a_topic_made_over_http_is_on_both_sides_and_goes_from_both(subject: &Su
     let http = &subject.gateway().http;
     let made = http.post("/api/topics", &json!({ "topicName": topic }));
     assert_eq!(made.status, 200, "{}", made.text());
-    produce_values(&subject.cluster, &topic, 0, &["one"]);
-    caught_up(subject.gateway(), &topic, 1).await;
+    is_on_both_sides(subject, &topic).await;
     assert_eq!(http.delete(&format!("/api/topics/{topic}")).status, 200);
+    is_gone_from_both(subject, &topic).await;
+}
+
+async fn a_topic_made_at_v1_is_on_both_sides_and_goes_from_both(subject: &Subject) {
+    let topic = subject.name("made-at-v1");
+    let http = &subject.gateway().http;
+    let made = http.post("/v1/topics", &json!({ "name": topic, "partitions": 2 }));
+    assert_eq!(made.status, 201, "{}", made.text());
+    is_on_both_sides(subject, &topic).await;
+    let mut admin = beyond(subject).admin().await.expect("it answers");
+    let there = admin.topic(&topic).await.expect("it is there");
+    assert_eq!(there.partitions.len(), 2, "as many as here");
+    assert_eq!(http.delete(&format!("/v1/topics/{topic}")).status, 204);
+    is_gone_from_both(subject, &topic).await;
+}
+
+async fn is_on_both_sides(subject: &Subject, topic: &str) {
+    produce_values(&subject.cluster, topic, 0, &["one"]);
+    caught_up(subject.gateway(), topic, 1).await;
+}
+
+async fn is_gone_from_both(subject: &Subject, topic: &str) {
     for cluster in [&subject.cluster, &beyond(subject)] {
         let mut admin = cluster.admin().await.expect("it answers");
         eventually("the topic is gone", async || {
-            admin.topic(&topic).await.err().map(drop)
+            admin.topic(topic).await.err().map(drop)
         })
         .await;
     }
+}
+
+async fn a_publish_to_a_topic_of_this_side_only_says_so_at_once(subject: &Subject) {
+    let topic = subject.topic("here-alone", 1).await;
+    let producer = subject.name("producer");
+    let http = &subject.gateway().http;
+    let registered = http.post(
+        "/api/producers",
+        &json!({ "producerId": producer, "name": "P" }),
+    );
+    assert_eq!(registered.status, 200, "{}", registered.text());
+    let message = json!({ "producerId": producer, "topicName": topic, "content": "x" });
+    let published = http.post("/api/messages/publish", &message);
+    assert_eq!(published.status, 207, "{}", published.text());
+    let results = &published.json()["results"];
+    assert_eq!(results[0]["status"], "Published");
+    assert_eq!(results[1]["status"], "Failed");
+    assert_eq!(results[1]["error"], "The topic is not on Kafka");
 }
 
 async fn the_forwarder_is_shown(subject: &Subject) {

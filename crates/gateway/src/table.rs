@@ -11,13 +11,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use client::offsets::OffsetQuery;
-use client::{ClientError, FetchLimits, Isolation, OutgoingRecord, Position, Record};
+use client::{
+    ClientError, FetchLimits, FetchedPartition, Isolation, OutgoingRecord, Position, Record,
+};
 use parking_lot::RwLock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use wire::ErrorCode;
 
 use crate::backend::Backend;
 use crate::clock;
@@ -346,6 +349,23 @@ impl<V: Serialize + DeserializeOwned> Shared<V> {
         })
     }
 
+    /// Whether the topic was deleted and made again: it ends before what was read. Then the rows are those of the new log alone.
+    fn is_another_log(&self, next: i64, partition: &FetchedPartition) -> bool {
+        let is_out_of_range = partition.error == Some(ErrorCode::OffsetOutOfRange);
+        // Only an end that the broker told counts.
+        let is_another =
+            is_out_of_range && partition.high_watermark >= 0 && next > partition.high_watermark;
+        if is_another {
+            let topic = self.settings.topic;
+            tracing::error!(
+                topic,
+                "a state topic was deleted or made again by somebody; its rows are gone"
+            );
+            self.rows.write().clear();
+        }
+        is_another
+    }
+
     fn apply(&self, record: &Record) {
         let Some(key) = record
             .key
@@ -414,8 +434,11 @@ async fn read_on<V: Serialize + DeserializeOwned>(shared: Arc<Shared<V>>) {
         };
         for partition in fetched {
             if let Some(code) = partition.error {
-                // A log that was cut off below us goes on at its new start.
-                next = next.max(partition.log_start_offset);
+                next = match shared.is_another_log(next, &partition) {
+                    true => 0,
+                    // A log that was cut off below us goes on at its new start.
+                    false => next.max(partition.log_start_offset),
+                };
                 tracing::debug!(
                     topic,
                     code = code.name(),

@@ -22,7 +22,7 @@ const STYLE: &str = include_str!("style.css");
 const FILTERS_PAGE: &str = include_str!("filters.html");
 
 /// Only what comes from this server, and no script or style in the page itself.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'";
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub fn router(document: &OpenApi) -> Router<Gateway> {
     let json: Arc<str> = document.to_json().expect("the document is JSON").into();

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::progress::{self, PartitionKey, Progress};
 use super::status::{Board, Forwarded};
-use super::topics::HybridTopics;
+use super::topics::{HybridTopics, is_away};
 use crate::backend::Backend;
 use crate::clock;
 use crate::table::TableError;
@@ -122,10 +122,12 @@ impl Forwarder {
                 session.look_for_topics().await?;
                 topics_due = Instant::now() + TOPICS_EVERY;
             }
-            if session.step().await? {
+            let has_moved = session.step().await?;
+            // Whatever there was to send went through: Kafka takes it.
+            self.board.connected(clock::now());
+            if has_moved {
                 continue;
             }
-            self.board.connected(clock::now());
             if timeout(TICK, self.board.woken()).await.is_ok() {
                 // A topic that was just made has to be known before its first record is waited for.
                 topics_due = topics_due.min(Instant::now() + TICK);
@@ -181,18 +183,26 @@ impl Drop for Session<'_> {
 impl Session<'_> {
     /// Brings Kafka's topics in line and finds out which are on both sides.
     async fn look_for_topics(&mut self) -> Result<(), SessionError> {
-        self.wanted.bring_in_line(&self.forwarder.kafka).await?;
-        let on_kafka = self.forwarder.kafka.admin().await?.topics().await?;
-        self.kafka_partitions = on_kafka
-            .into_iter()
-            .map(|topic| (topic.name, topic.partitions.len()))
-            .collect();
+        let kafka = &self.forwarder.kafka;
+        let before = self.on_kafka().await?;
+        let refusals = self.wanted.bring_in_line(kafka, &before).await?;
+        self.kafka_partitions = self.on_kafka().await?;
+        self.forwarder.board.looked(refusals);
         let here = self.forwarder.local.admin().await?.topics().await?;
         self.topics = here
             .into_iter()
             .filter(|topic| is_forwarded(topic, &self.kafka_partitions))
             .collect();
         Ok(())
+    }
+
+    /// Kafka's topics with their numbers of partitions.
+    async fn on_kafka(&self) -> Result<HashMap<String, usize>, ClientError> {
+        let topics = self.forwarder.kafka.admin().await?.topics().await?;
+        let counts = topics
+            .into_iter()
+            .map(|topic| (topic.name, topic.partitions.len()));
+        Ok(counts.collect())
     }
 
     /// Forwards one batch of every topic that has something new; tells whether any had.
@@ -273,6 +283,9 @@ impl Session<'_> {
             Ok(()) => {}
             Err(SessionError::Client(error)) if is_refusal(&error) => {
                 tracing::warn!(topic = topic.name, %error, "Kafka refuses records of this topic; they are kept here and tried again");
+                self.forwarder
+                    .board
+                    .refused(&topic.name, &error.to_string());
                 let until = Instant::now() + REFUSED_REST;
                 self.resting.insert(topic.name.clone(), until);
                 return Ok(false);
@@ -295,8 +308,8 @@ impl Session<'_> {
         let key = (topic.id.clone(), fetched.partition);
         let wanted = position(from, fetched.partition);
         if fetched.log_start_offset > wanted {
-            // Without progress nothing of it was ever to be forwarded: it begins with what is left.
-            if self.progress.contains_key(&key) {
+            // A topic that was not made in hybrid mode and has no progress yet begins with what is left.
+            if self.progress.contains_key(&key) || self.wanted.wants(&topic.name) {
                 let lost = fetched.log_start_offset - wanted;
                 let (topic, partition) = (&topic.name, fetched.partition);
                 tracing::error!(
@@ -430,7 +443,9 @@ fn is_refusal(error: &ClientError) -> bool {
             Code::InvalidProducerEpoch | Code::ProducerFenced | Code::InvalidProducerIdMapping
         )
     });
-    matches!(error, ClientError::Refused { code, .. } if !code.is_retriable()) && !is_fatal
+    matches!(error, ClientError::Refused { code, .. } if !code.is_retriable())
+        && !is_fatal
+        && !is_away(error)
 }
 
 #[cfg(test)]

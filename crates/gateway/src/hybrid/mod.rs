@@ -29,6 +29,7 @@ use crate::table::TableError;
 use forwarder::Forwarder;
 use status::Board;
 use topics::HybridTopics;
+pub use topics::is_away;
 
 /// How long a publish waits for its record to reach a Kafka that is there; later it is told as pending, and still arrives.
 const FORWARD_WAIT: Duration = Duration::from_secs(5);
@@ -40,6 +41,8 @@ pub enum KafkaPart {
     Forwarded,
     /// It is stored here and goes to Kafka as soon as that answers; the reason why it has not yet.
     Pending(String),
+    /// Its topic is on this side only: not on Kafka, and not made in hybrid mode.
+    NotForwarded,
 }
 
 /// The handle of hybrid mode; dropping it ends the forwarder.
@@ -78,7 +81,7 @@ impl Hybrid {
 
     /// Stores a record here and waits a little for it to be on Kafka.
     ///
-    /// The topic must exist here; one that Kafka does not have and that was not made in hybrid mode stays here.
+    /// The topic must exist here; one that Kafka does not have and that was not made in hybrid mode stays here (`NotForwarded`).
     ///
     /// # Errors
     /// The record was not stored here; then it does not go to Kafka either.
@@ -95,9 +98,12 @@ impl Hybrid {
 
     /// What becomes of Kafka's half of a record that is stored here; waits a little for it to be forwarded.
     pub async fn kafka_part(&self, topic: &str, partition: i32, offset: i64) -> KafkaPart {
+        let topics = self.topics.get();
+        let is_wanted = topics.is_none_or(|topics| topics.wants(topic));
+        let name = (topic, is_wanted);
         let forwarded = self
             .board
-            .wait_until_forwarded(topic, partition, offset, FORWARD_WAIT);
+            .wait_until_forwarded(name, partition, offset, FORWARD_WAIT);
         forwarded.await
     }
 

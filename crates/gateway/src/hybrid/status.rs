@@ -1,6 +1,6 @@
 //! Where the forwarder is: written by it, read by publishes that wait, by `/v1/hybrid` and by `/metrics`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,10 @@ struct Shared {
 struct State {
     connection: Connection,
     partitions: BTreeMap<Name, Forwarded>,
+    /// Why topics are not on Kafka, or take no records there.
+    refusals: BTreeMap<String, String>,
+    /// How often both sides were asked which topics there are.
+    looks: u64,
 }
 
 /// One partition: offsets of the embedded broker.
@@ -116,6 +120,22 @@ impl Board {
             .send_modify(|state| state.partitions = partitions);
     }
 
+    /// Both sides were asked which topics there are; these are not as they are wanted.
+    pub fn looked(&self, refusals: HashMap<String, String>) {
+        self.0.state.send_modify(|state| {
+            state.looks += 1;
+            state.refusals = refusals.into_iter().collect();
+        });
+    }
+
+    /// Kafka takes no records of this topic.
+    pub fn refused(&self, topic: &str, reason: &str) {
+        self.0.state.send_modify(|state| {
+            let refusals = &mut state.refusals;
+            refusals.insert(topic.to_owned(), reason.to_owned());
+        });
+    }
+
     /// These partitions went on.
     pub fn advance(&self, steps: impl IntoIterator<Item = (Name, i64)>, records: u64) {
         self.0.counters.lock().forwarded += records;
@@ -133,28 +153,41 @@ impl Board {
         self.0.counters.lock().lost += records;
     }
 
-    /// Waits until the record at `offset` is on Kafka; `Pending` when Kafka is away or it takes longer than `limit`.
+    /// Waits until the record at `offset` is on Kafka; `Pending` when Kafka is away, refuses its topic, or takes longer than `limit`.
+    ///
+    /// `NotForwarded` when the topic is on this side only: neither on Kafka, as was just looked, nor wanted there.
     pub async fn wait_until_forwarded(
         &self,
-        topic: &str,
+        (topic, is_wanted): (&str, bool),
         partition: i32,
         offset: i64,
         limit: Duration,
     ) -> KafkaPart {
         let mut changes = self.0.state.subscribe();
         let name = (topic.to_owned(), partition);
+        let looks = self.0.state.borrow().looks;
+        // The first look may have begun before the record was stored.
+        let is_local = |state: &State| {
+            let has_looked = state.looks >= looks + 2;
+            !is_wanted && has_looked && !state.partitions.contains_key(&name)
+        };
         let done = changes.wait_for(|state| {
             let is_away = matches!(state.connection, Connection::Away { .. });
-            is_away || state.has_forwarded(&name, offset)
+            let is_refused = state.refusals.contains_key(topic);
+            is_away || is_refused || is_local(state) || state.has_forwarded(&name, offset)
         });
         match timeout(limit, done).await {
             Ok(Ok(state)) if state.has_forwarded(&name, offset) => KafkaPart::Forwarded,
+            Ok(Ok(state)) if is_local(&state) => KafkaPart::NotForwarded,
             _ => KafkaPart::Pending(self.why_pending(&name)),
         }
     }
 
     fn why_pending(&self, name: &Name) -> String {
         let state = self.0.state.borrow();
+        if let Some(refusal) = state.refusals.get(&name.0) {
+            return refusal.clone();
+        }
         match &state.connection {
             Connection::Away { reason, .. } => reason.clone(),
             Connection::Starting => "the connection to Kafka is being made".to_owned(),
@@ -192,6 +225,14 @@ impl Board {
             forwarded_records: counters.forwarded,
             lost_records: counters.lost,
             interruptions: counters.interruptions,
+            refusals: state
+                .refusals
+                .iter()
+                .map(|(topic, reason)| TopicRefusal {
+                    topic: topic.clone(),
+                    reason: reason.clone(),
+                })
+                .collect(),
             partitions,
         }
     }
@@ -223,7 +264,16 @@ pub struct HybridStatus {
     pub lost_records: u64,
     /// How often Kafka went away since this process started.
     pub interruptions: u64,
+    /// Topics that Kafka does not take, and why; they are tried again, and the others go on.
+    pub refusals: Vec<TopicRefusal>,
     pub partitions: Vec<PartitionStatus>,
+}
+
+/// A topic that Kafka does not take.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct TopicRefusal {
+    pub topic: String,
+    pub reason: String,
 }
 
 /// A forwarded partition; offsets are those of the embedded broker.
@@ -247,6 +297,7 @@ impl HybridStatus {
             forwarded_records: 0,
             lost_records: 0,
             interruptions: 0,
+            refusals: Vec::new(),
             partitions: Vec::new(),
         }
     }
@@ -322,7 +373,7 @@ mod tests {
     async fn a_publish_waits_until_its_own_record_is_on_kafka() {
         let board = told(4, 6);
         board.connected(NOW);
-        let waiting = board.wait_until_forwarded("orders", 0, 5, Duration::from_secs(5));
+        let waiting = board.wait_until_forwarded(("orders", true), 0, 5, Duration::from_secs(5));
         let advance = async {
             board.advance([(("orders".to_owned(), 0), 5)], 1);
             tokio::task::yield_now().await;
@@ -338,7 +389,9 @@ mod tests {
         board.away(NOW, "no broker answers");
         let long = Duration::from_secs(3600);
         let started = tokio::time::Instant::now();
-        let part = board.wait_until_forwarded("orders", 0, 5, long).await;
+        let part = board
+            .wait_until_forwarded(("orders", true), 0, 5, long)
+            .await;
         assert!(matches!(part, KafkaPart::Pending(why) if why == "no broker answers"));
         assert_eq!(started.elapsed(), Duration::ZERO);
     }
@@ -347,10 +400,39 @@ mod tests {
     async fn a_slow_kafka_makes_it_pending_after_the_limit() {
         let board = told(4, 6);
         board.connected(NOW);
-        let part = board.wait_until_forwarded("orders", 0, 5, SOON).await;
+        let part = board
+            .wait_until_forwarded(("orders", true), 0, 5, SOON)
+            .await;
         assert!(matches!(part, KafkaPart::Pending(why) if why == "2 records are before it"));
-        let part = board.wait_until_forwarded("local-only", 0, 0, SOON).await;
+        let part = board.wait_until_forwarded(("new", true), 0, 0, SOON).await;
         assert!(matches!(part, KafkaPart::Pending(why) if why == "the topic is not on Kafka"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_topic_of_this_side_only_is_told_as_not_forwarded_after_a_look() {
+        let board = told(4, 6);
+        board.connected(NOW);
+        let waiting = board.wait_until_forwarded(("local", false), 0, 0, Duration::from_secs(60));
+        let looking = async {
+            board.looked(HashMap::new());
+            tokio::task::yield_now().await;
+            board.looked(HashMap::new());
+        };
+        let (part, ()) = tokio::join!(waiting, looking);
+        assert!(matches!(part, KafkaPart::NotForwarded), "{part:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_topic_that_kafka_refuses_is_pending_at_once_with_its_reason() {
+        let board = told(4, 6);
+        board.connected(NOW);
+        board.refused("orders", "not allowed");
+        let long = Duration::from_secs(3600);
+        let part = board
+            .wait_until_forwarded(("orders", true), 0, 5, long)
+            .await;
+        assert!(matches!(part, KafkaPart::Pending(why) if why == "not allowed"));
+        assert_eq!(board.status().refusals[0].topic, "orders");
     }
 
     #[test]

@@ -327,6 +327,10 @@ impl BackendResult {
     fn of_kafka(part: KafkaPart) -> BackendResult {
         match part {
             KafkaPart::Forwarded => BackendResult::new(Source::Kafka, BackendStatus::Published),
+            KafkaPart::NotForwarded => BackendResult {
+                error: Some("The topic is not on Kafka".to_owned()),
+                ..BackendResult::new(Source::Kafka, BackendStatus::Failed)
+            },
             KafkaPart::Pending(reason) => BackendResult {
                 error: Some(reason),
                 ..BackendResult::new(Source::Kafka, BackendStatus::Pending)

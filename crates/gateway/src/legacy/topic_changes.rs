@@ -13,6 +13,7 @@ use super::refusal::Refusal;
 use crate::Gateway;
 use crate::backend::{Backend, Source};
 use crate::clock;
+use crate::hybrid::is_away;
 use crate::mode::Mode;
 
 /// What a Kafka topic is created with, the replication factor as far as there are brokers.
@@ -55,15 +56,19 @@ pub async fn create(
     let mode = gateway.backends().mode();
     let mut results = Vec::new();
     let (mut succeeded, mut is_new, mut is_here) = (true, false, false);
+    let mut is_refused = false;
     for backend in gateway.backends().all() {
         let creation = create_on(gateway, backend, name, partitions).await?;
         is_new |= matches!(creation, Creation::Created { .. });
         succeeded &= creation.succeeded();
         is_here |= backend.source() == Source::InMemory && creation.succeeded();
+        is_refused |= matches!(&creation, Creation::Failed(error) if !is_away(error));
         results.push(creation_line(backend.source(), name, &creation));
     }
-    if let Some(hybrid) = gateway.hybrid().filter(|_| is_here) {
-        hybrid.topic_created(name, KAFKA_PARTITIONS).await?;
+    // What Kafka refuses it refuses again; only a Kafka that is away is waited for.
+    if let Some(hybrid) = gateway.hybrid().filter(|_| is_here && !is_refused) {
+        let wanted = partitions.unwrap_or(KAFKA_PARTITIONS);
+        hybrid.topic_created(name, wanted).await?;
         if !succeeded {
             results.push("⏳ Kafka gets the topic when it is back".to_owned());
         }

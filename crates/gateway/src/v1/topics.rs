@@ -136,6 +136,10 @@ async fn create(
         return Ok(JsonAnswer(body).into_response());
     }
     let topic = admin.settled_topic(&new.name).await?;
+    if let Some(hybrid) = gateway.hybrid() {
+        let partitions = i32::try_from(topic.partitions.len()).unwrap_or(1);
+        hybrid.topic_created(&new.name, partitions).await?;
+    }
     let location = format!("/v1/topics/{}", new.name);
     let location = HeaderValue::try_from(location).expect("a topic's name is plain text");
     let body = JsonAnswer(TopicBody::of(&topic));
@@ -300,6 +304,9 @@ async fn delete(
     check_name(&name).map_err(|detail| Problem::new(TOPIC_NOT_FOUND, detail))?;
     let mut admin = gateway.backends().primary().admin().await?;
     admin.delete_topic(&name).await?;
+    if let Some(hybrid) = gateway.hybrid() {
+        hybrid.topic_deleted(&name).await?;
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 
