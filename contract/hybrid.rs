@@ -79,6 +79,9 @@ async fn records_of_any_client_are_forwarded(subject: &Subject) {
     let topic = subject.topic("any-client", 3).await;
     create(&kafka, &topic, 3).await;
     let headers = [("trace".to_owned(), Some(b"7".to_vec()))];
+    // Of its own and yet so young that retention leaves it alone.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let written = now.expect("after 1970").as_millis() as i64 - 60_000;
     let keys: Vec<String> = (0..30).map(|n| format!("k{}", n % 7)).collect();
     let values: Vec<String> = (0..30).map(|n| n.to_string()).collect();
     let records: Vec<OutgoingRecord<'_>> = keys
@@ -88,7 +91,7 @@ async fn records_of_any_client_are_forwarded(subject: &Subject) {
             topic: &topic,
             key: Some(key.as_bytes()),
             value: Some(value.as_bytes()),
-            timestamp_ms: Some(1_700_000_000_000),
+            timestamp_ms: Some(written),
             headers: &headers,
             ..OutgoingRecord::default()
         })

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use clap::{Arg, Command};
 
-use crate::config::file::BROKER_TABLE;
+use crate::config::file::{BROKER_TABLE, QUEUE_MODE, QUEUE_MODE_FLAGS};
+use crate::config::kafka::{KAFKA_TABLE, PROPERTIES};
 use crate::config::keys::{KEYS, Scope};
 use crate::exit::{CommandError, Exit};
 
@@ -168,5 +169,35 @@ fn config_page() -> String {
          ```toml\nkafka_port = 9092\ndata = \"/var/lib/thalweg\"\n\n[{BROKER_TABLE}]\nnum.partitions = 3\n\
          log.retention.hours = 72\n```\n"
     );
+    kafka_section(&mut page);
+    mode_section(&mut page);
     page
+}
+
+fn kafka_section(page: &mut String) {
+    let _ = write!(
+        page,
+        "\n## `[{KAFKA_TABLE}]`\n\nThe Kafka cluster of the commands, and of `dev` and `start` in the modes kafka and hybrid, under Kafka's own names. The variable \
+         wins over the file. A secret can also be given as a file, by the key with `_file` or the variable with `_FILE` behind it; \
+         it is never printed. How to get there from a Java client's settings: [secure-clusters.md](../secure-clusters.md).\n\n\
+         | key | environment | what it is |\n|---|---|---|\n"
+    );
+    for property in PROPERTIES {
+        let _ = writeln!(
+            page,
+            "| `{}` | `{}` | {} |",
+            property.name, property.variable, property.doc
+        );
+    }
+}
+
+fn mode_section(page: &mut String) {
+    let _ = write!(
+        page,
+        "\n## `[{QUEUE_MODE}]`\n\nThe documents' way to say `mode`; a flag that is not given is false, and any other combination is refused.\n\n\
+         | mode | {} |\n|---|---|---|---|\n| In-Memory Only | true | false | false |\n| Kafka Only | false | true | false |\n\
+         | Hybrid | true | true | true |\n\nThe documents' JSON is read too, `-c appsettings.json`: its sections `{QUEUE_MODE}` and `Kafka` \
+         (`BootstrapServers`, `SecurityProtocol`, `SaslMechanism`, `SaslUsername`, `SaslPassword`); a .NET service's other sections are passed over.\n",
+        QUEUE_MODE_FLAGS.join(" | ")
+    );
 }
