@@ -35,8 +35,10 @@ struct State {
     partitions: BTreeMap<Name, Forwarded>,
     /// Why topics are not on Kafka, or take no records there.
     refusals: BTreeMap<String, String>,
-    /// How often both sides were asked which topics there are.
-    looks: u64,
+    /// Both sides are asked again and again which topics there are: the number of the last such look that began …
+    begun: u64,
+    /// … and of the last that came to an end.
+    looked: u64,
 }
 
 /// One partition: offsets of the embedded broker.
@@ -120,10 +122,15 @@ impl Board {
             .send_modify(|state| state.partitions = partitions);
     }
 
-    /// Both sides were asked which topics there are; these are not as they are wanted.
+    /// Both sides are about to be asked which topics there are.
+    pub fn begin_to_look(&self) {
+        self.0.state.send_modify(|state| state.begun += 1);
+    }
+
+    /// They were asked; these topics are not as they are wanted.
     pub fn looked(&self, refusals: HashMap<String, String>) {
         self.0.state.send_modify(|state| {
-            state.looks += 1;
+            state.looked = state.begun;
             state.refusals = refusals.into_iter().collect();
         });
     }
@@ -165,10 +172,10 @@ impl Board {
     ) -> KafkaPart {
         let mut changes = self.0.state.subscribe();
         let name = (topic.to_owned(), partition);
-        let looks = self.0.state.borrow().looks;
-        // The first look may have begun before the record was stored.
+        let begun = self.0.state.borrow().begun;
+        // A look that began before the record was stored may have missed its topic.
         let is_local = |state: &State| {
-            let has_looked = state.looks >= looks + 2;
+            let has_looked = state.looked > begun;
             !is_wanted && has_looked && !state.partitions.contains_key(&name)
         };
         let done = changes.wait_for(|state| {
@@ -414,8 +421,10 @@ mod tests {
         board.connected(NOW);
         let waiting = board.wait_until_forwarded(("local", false), 0, 0, Duration::from_secs(60));
         let looking = async {
+            // One that is under way does not count.
             board.looked(HashMap::new());
             tokio::task::yield_now().await;
+            board.begin_to_look();
             board.looked(HashMap::new());
         };
         let (part, ()) = tokio::join!(waiting, looking);
