@@ -1,7 +1,8 @@
 //! Connections to the brokers of a cluster that many callers share: one exchange each, then back to the others.
 //!
-//! A broker has at most [`MAX_PER_BROKER`] at a time; who comes then waits, no longer than the cluster's time limit. A connection
-//! whose caller went away in mid-exchange is closed, because its answer is still to come.
+//! A broker has at most [`MAX_PER_BROKER`] at a time; who comes then waits, no longer than the cluster's time limit. Long polls may
+//! have [`MAX_LONG_POLLS`] of them, so that however many callers wait for records, what is answered at once finds a connection. A
+//! connection whose caller went away in mid-exchange is closed, because its answer is still to come.
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
@@ -15,8 +16,9 @@ use crate::cluster::Cluster;
 use crate::connection::Connection;
 use crate::error::ClientError;
 
+const MAX_PER_BROKER: usize = 128;
 /// A long poll holds a connection for as long as it waits.
-const MAX_PER_BROKER: usize = 64;
+pub(super) const MAX_LONG_POLLS: usize = 96;
 /// Brokers that are remembered; a cluster with more than that opens a connection for each exchange to the others.
 const MAX_BROKERS: usize = 1000;
 /// A connection unused for longer is opened anew: a firewall may have forgotten it without telling either end.
@@ -28,8 +30,18 @@ pub(crate) struct Connections {
     brokers: Mutex<HashMap<String, Arc<Broker>>>,
 }
 
+/// How long an exchange lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exchange {
+    /// The broker answers as soon as it can.
+    Brief,
+    /// The broker may wait for records before it answers.
+    LongPoll,
+}
+
 struct Broker {
     permits: Arc<Semaphore>,
+    long_polls: Arc<Semaphore>,
     /// The last one returned is the first to go out again, so that what is not needed grows old.
     idle: Mutex<Vec<Idle>>,
 }
@@ -43,7 +55,13 @@ struct Idle {
 pub(crate) struct SharedConnection {
     connection: Option<Connection>,
     broker: Arc<Broker>,
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
+}
+
+/// A place among the connections to a broker and, for a long poll, among those that wait.
+struct Permit {
+    _long_poll: Option<OwnedSemaphorePermit>,
+    _connection: OwnedSemaphorePermit,
 }
 
 impl Connections {
@@ -57,17 +75,24 @@ impl Connections {
     /// A connection to the broker at `address`.
     ///
     /// # Errors
-    /// `Busy` when all are in use for too long, `Unreachable` when the broker does not answer.
-    pub(crate) async fn get(&self, address: &str) -> Result<SharedConnection, ClientError> {
+    /// `Busy` when all that this exchange may have are in use for too long, `Unreachable` when the broker does not answer.
+    pub(crate) async fn get(
+        &self,
+        address: &str,
+        exchange: Exchange,
+    ) -> Result<SharedConnection, ClientError> {
         let broker = self.broker(address);
-        let permits = Arc::clone(&broker.permits);
-        let permit = timeout(self.cluster.timeout(), permits.acquire_owned())
+        let permit = timeout(self.cluster.timeout(), broker.permit(exchange))
             .await
             .map_err(|_| ClientError::Busy {
                 what: format!("asking {address}"),
-                reason: format!("all {MAX_PER_BROKER} connections are in use"),
-            })?
-            .expect("the semaphore of a broker is never closed");
+                reason: match exchange {
+                    Exchange::Brief => format!("all {MAX_PER_BROKER} connections are in use"),
+                    Exchange::LongPoll => {
+                        format!("{MAX_LONG_POLLS} reads wait for records already")
+                    }
+                },
+            })?;
         let connection = match broker.take_idle() {
             Some(mut connection) => {
                 connection.set_limit(self.cluster.timeout());
@@ -89,6 +114,7 @@ impl Connections {
         }
         let broker = Arc::new(Broker {
             permits: Arc::new(Semaphore::new(MAX_PER_BROKER)),
+            long_polls: Arc::new(Semaphore::new(MAX_LONG_POLLS)),
             idle: Mutex::new(Vec::new()),
         });
         if brokers.len() < MAX_BROKERS {
@@ -99,6 +125,22 @@ impl Connections {
 }
 
 impl Broker {
+    async fn permit(&self, exchange: Exchange) -> Permit {
+        let acquire = async |permits: &Arc<Semaphore>| {
+            let permit = Arc::clone(permits).acquire_owned().await;
+            permit.expect("the semaphores of a broker are never closed")
+        };
+        // A long poll that waits for its turn holds no connection meanwhile.
+        let long_poll = match exchange {
+            Exchange::Brief => None,
+            Exchange::LongPoll => Some(acquire(&self.long_polls).await),
+        };
+        Permit {
+            _long_poll: long_poll,
+            _connection: acquire(&self.permits).await,
+        }
+    }
+
     fn take_idle(&self) -> Option<Connection> {
         let mut idle = self.idle();
         while let Some(Idle {

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep};
 use wire::{ErrorCode, fetch, list_offsets};
 
 pub(crate) use connections::Connections;
+use connections::Exchange;
 pub(crate) use records::{Received, read_all};
 pub(crate) use topics::{KnownTopic, Topics};
 
@@ -188,7 +189,8 @@ impl Reader {
             return Err(ClientError::refused(what, code, None));
         }
         for (leader, positions) in plan.by_leader {
-            let mut connection = self.connections.get(&self.topics.address(leader)?).await?;
+            let address = self.topics.address(leader)?;
+            let mut connection = self.connections.get(&address, Exchange::Brief).await?;
             let reply = connection
                 .call(&offsets_request(&known.topic.name, &positions))
                 .await?;
@@ -367,7 +369,12 @@ impl Reader {
         limits: &FetchLimits,
         wait: Duration,
     ) -> Result<Vec<FetchedPartition>, ClientError> {
-        let mut connection = self.connections.get(&self.topics.address(leader)?).await?;
+        let exchange = match wait.is_zero() {
+            true => Exchange::Brief,
+            false => Exchange::LongPoll,
+        };
+        let address = self.topics.address(leader)?;
+        let mut connection = self.connections.get(&address, exchange).await?;
         connection.set_limit(self.cluster.timeout() + wait);
         let request = fetch_request(known, positions, limits, wait);
         let highest = match known.id.is_zero() {

@@ -128,3 +128,38 @@ async fn a_leader_that_does_not_answer_is_named() {
     let error = error.expect_err("nothing listens there").to_string();
     assert!(error.contains("127.0.0.1:1"), "{error}");
 }
+
+#[tokio::test]
+async fn reads_that_wait_leave_connections_to_those_that_do_not() {
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&waiting);
+    let address = scripted_broker::start(move |asked, address| match asked.key {
+        ApiKey::Metadata => two_partitions(asked, [address, address]),
+        ApiKey::Fetch => {
+            let is_brief = asked.read::<fetch::Request<'_>>().max_wait_ms == 0;
+            if is_brief {
+                return empty(asked, ErrorCode::None);
+            }
+            counter.fetch_add(1, Ordering::Relaxed);
+            Answer::Silence
+        }
+        _ => asked.answer_basics(address),
+    });
+    let cluster = Cluster::new(&address.await).with_timeout(Duration::from_secs(2));
+    let reader = Reader::new(&cluster);
+    let limits = FetchLimits {
+        max_wait: Duration::from_secs(60),
+        ..FetchLimits::default()
+    };
+    let mut reads = JoinSet::new();
+    for _ in 0..2 * connections::MAX_LONG_POLLS {
+        let reader = reader.clone();
+        reads.spawn(async move { reader.fetch("t", &[at(0)], limits).await });
+    }
+    let refused = reads.join_next().await.expect("reads").expect("no panic");
+    let refused = refused.expect_err("too many wait");
+    assert_eq!(refused.kind(), crate::ErrorKind::Busy, "{refused}");
+    assert!(waiting.load(Ordering::Relaxed) <= connections::MAX_LONG_POLLS);
+    let brief = reader.fetch("t", &[at(0)], FetchLimits::default()).await;
+    brief.expect("a read that does not wait has a connection");
+}

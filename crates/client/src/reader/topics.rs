@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use wire::{ErrorCode, Uuid, metadata};
 
 use super::FetchedPartition;
-use super::connections::Connections;
+use super::connections::{Connections, Exchange};
 use crate::admin::check;
 use crate::admin::topics::{ClusterInfo, Topic};
 use crate::cluster::Cluster;
@@ -179,7 +179,7 @@ impl Topics {
             allow_auto_topic_creation: false,
             ..metadata::Request::default()
         };
-        let mut connection = self.connections.get(address).await?;
+        let mut connection = self.connections.get(address, Exchange::Brief).await?;
         let reply = connection.call(&request).await?;
         drop(connection);
         let answer = reply.read()?;

@@ -27,6 +27,8 @@ pub(crate) struct Asked {
 /// What a script does with a request.
 pub(crate) enum Answer {
     Frame(Vec<u8>),
+    /// The connection stays and nothing comes.
+    Silence,
     Close,
 }
 
@@ -161,6 +163,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         }
         match script(&Asked::of(connection, &frame)) {
             Answer::Frame(frame) if stream.write_all(&frame).await.is_ok() => {}
+            Answer::Silence => {}
             _ => return,
         }
     }
