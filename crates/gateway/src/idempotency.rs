@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
@@ -261,7 +261,7 @@ async fn keep(
     response: Response,
 ) -> Result<Response, Problem> {
     let (parts, body) = response.into_parts();
-    let is_certain = parts.extensions.get::<MayHaveHappened>().is_none();
+    let is_certain = is_certain(&parts.extensions);
     let Ok(body) = to_bytes(body, MOST_READ_BYTES).await else {
         return Err(Problem::new(
             INTERNAL,
@@ -275,6 +275,13 @@ async fn keep(
         keys.put(key, &Kept { fingerprint, state }).await?;
     }
     Ok(Response::from_parts(parts, Body::from(body)))
+}
+
+/// Whether an answer's status tells all: a problem may say that what failed may have happened, or stand in the body of another answer.
+fn is_certain(extensions: &Extensions) -> bool {
+    let problem = extensions.get::<Problem>();
+    extensions.get::<MayHaveHappened>().is_none()
+        && problem.is_none_or(|problem| !problem.may_have_happened)
 }
 
 /// Whether a request with this answer was surely not carried out; 500 and 504 leave it open.
@@ -472,6 +479,22 @@ mod tests {
         ] {
             assert_ne!(one, other);
         }
+    }
+
+    #[test]
+    fn an_answer_that_leaves_open_what_happened_keeps_its_key() {
+        let of = |may_have_happened| {
+            let problem = Problem {
+                may_have_happened,
+                ..Problem::new(crate::problem::UNAVAILABLE, "no answer came")
+            };
+            is_certain(problem.into_response().extensions())
+        };
+        assert!(of(false) && !of(true));
+        let mut extensions = Extensions::new();
+        assert!(is_certain(&extensions));
+        extensions.insert(MayHaveHappened);
+        assert!(!is_certain(&extensions));
     }
 
     #[test]

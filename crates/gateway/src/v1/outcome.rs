@@ -106,35 +106,54 @@ fn write_error(out: &mut Vec<u8>, problem: &Problem) {
 /// A problem with the results beside it, as RFC 9457 allows.
 fn none_stored(outcomes: &[Outcome], first: &Problem, id: Option<&RequestId>) -> Response {
     #[derive(Serialize)]
-    struct Body {
-        #[serde(flatten)]
-        problem: ProblemBody,
+    struct Beside {
         results: Vec<Failed>,
     }
     #[derive(Serialize)]
     struct Failed {
         error: ProblemBody,
     }
-    let mut problem = first.body();
-    problem.request_id = id.map(|id| id.as_str().to_owned());
     let errors = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+    let may_have_happened = errors.clone().any(|error| error.may_have_happened);
+    let results = errors.map(|error| Failed {
+        error: error.body(),
+    });
+    let beside = Beside {
+        results: results.collect(),
+    };
+    let problem = Problem {
+        may_have_happened,
+        ..first.clone()
+    };
+    problem_beside(&problem, &beside, id)
+}
+
+/// An error answer with more members than a problem has, which are those of `beside`.
+pub fn problem_beside(
+    problem: &Problem,
+    beside: &impl Serialize,
+    id: Option<&RequestId>,
+) -> Response {
+    #[derive(Serialize)]
+    struct Body<'a, T> {
+        #[serde(flatten)]
+        problem: ProblemBody,
+        #[serde(flatten)]
+        beside: &'a T,
+    }
     let body = Body {
-        problem,
-        results: errors
-            .map(|error| Failed {
-                error: error.body(),
-            })
-            .collect(),
+        problem: ProblemBody {
+            request_id: id.map(|id| id.as_str().to_owned()),
+            ..problem.body()
+        },
+        beside,
     };
     let body = serde_json::to_vec(&body).expect("a problem is plain JSON");
     let media = HeaderValue::from_static(problem::MEDIA_TYPE);
-    let mut response = first.clone().into_response();
-    // The problem itself would be written again by the outer layer, without the results.
+    let mut response = problem.clone().into_response();
+    // The problem itself would be written again by the outer layer, without what stands beside it.
     response.extensions_mut().remove::<Problem>();
-    if outcomes
-        .iter()
-        .any(|outcome| matches!(outcome, Err(problem) if problem.may_have_happened))
-    {
+    if problem.may_have_happened {
         response.extensions_mut().insert(MayHaveHappened);
     }
     response.headers_mut().remove(header::CONTENT_LENGTH);

@@ -108,7 +108,7 @@ pub async fn produce(
     let target = target(&gateway, topic, query, &parts.extensions).await?;
     let id = parts.extensions.get::<RequestId>();
     match media.as_deref() {
-        Some("application/x-ndjson") => produce_stream::produce(target, body).await,
+        Some("application/x-ndjson") => produce_stream::produce(target, body, id).await,
         Some("application/json") => {
             let body = request::read_whole(&parts.headers, body).await?;
             let outcomes = produce_document(&target, &body).await?;

@@ -1,7 +1,8 @@
 //! `application/x-ndjson`: a record a line, any number of them, answered with a summary once the stream has ended.
 //!
 //! Memory is bounded: what has been read is sent at once, and reading waits while too much is unacknowledged, so that a fast client
-//! feels the cluster's pace. A line that is not right costs only itself. What came before a client went away stays stored.
+//! feels the cluster's pace. A line that is not right costs only itself. What came before a client went away stays stored. A stream
+//! that breaks off is answered with the problem and, beside it, with what is stored; nothing that was sent is left untold.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use super::outcome::{self, Outcome};
 use super::produce::{Target, merge};
 use super::request::{slow_body, unprocessable};
 use crate::problem::{BAD_REQUEST, FieldError, Problem, ProblemBody, TOO_LARGE};
+use crate::request_id::RequestId;
 
 /// A longer line is no record: brokers take 1 MiB unless told otherwise.
 const MOST_LINE_BYTES: usize = 8 * 1024 * 1024;
@@ -62,18 +64,46 @@ pub struct LineError {
 }
 
 /// Sends line after line and tells what became of them.
-pub async fn produce(target: Target, body: Body) -> Result<Response, Problem> {
+pub async fn produce(
+    target: Target,
+    body: Body,
+    id: Option<&RequestId>,
+) -> Result<Response, Problem> {
     let mut lines = Lines::new(body);
     let mut under_way = UnderWay::default();
-    while let Some(block) = lines.next_block().await? {
-        under_way.make_room(block.len()).await;
-        under_way.send(&target, &block);
-    }
+    let broken_off = loop {
+        match lines.next_block().await {
+            Ok(Some(block)) => {
+                under_way.make_room(block.len()).await;
+                under_way.send(&target, &block);
+            }
+            Ok(None) => break None,
+            Err(problem) => break Some(problem),
+        }
+    };
     while under_way.settle_oldest().await {}
-    respond(under_way.tally)
+    match broken_off {
+        Some(problem) => Ok(respond_broken_off(problem, under_way.tally, id)),
+        None => respond(under_way.tally),
+    }
+}
+
+/// The problem that ended the stream, with what became of the lines before.
+fn respond_broken_off(problem: Problem, tally: Tally, id: Option<&RequestId>) -> Response {
+    #[derive(Serialize)]
+    struct Beside {
+        summary: StreamSummary,
+    }
+    let problem = Problem {
+        may_have_happened: tally.may_be_stored(),
+        ..problem
+    };
+    let summary = tally.summary;
+    outcome::problem_beside(&problem, &Beside { summary }, id)
 }
 
 fn respond(tally: Tally) -> Result<Response, Problem> {
+    let may_have_happened = tally.may_be_stored();
     let summary = tally.summary;
     let Some(first) = tally.first_problem else {
         return match summary.stored {
@@ -94,6 +124,7 @@ fn respond(tally: Tally) -> Result<Response, Problem> {
     );
     Err(Problem {
         errors: errors.collect(),
+        may_have_happened,
         ..Problem::new(first.kind, detail)
     })
 }
@@ -126,7 +157,7 @@ impl Lines {
             }
             if self.pending.len() > MOST_LINE_BYTES {
                 let detail = format!(
-                    "a line is longer than {MOST_LINE_BYTES} bytes; the records before it are stored"
+                    "a line is longer than {MOST_LINE_BYTES} bytes; `summary` says what is stored of the lines before it"
                 );
                 return Err(Problem::new(TOO_LARGE, detail));
             }
@@ -136,7 +167,7 @@ impl Lines {
                 Ok(Some(Ok(chunk))) => self.pending.extend_from_slice(&chunk),
                 Ok(Some(Err(error))) => {
                     let detail =
-                        format!("the stream broke off: {error}; the records before are stored");
+                        format!("the stream broke off: {error}; `summary` says what is stored");
                     return Err(Problem::new(BAD_REQUEST, detail));
                 }
             }
@@ -224,9 +255,16 @@ struct Tally {
     summary: StreamSummary,
     places: BTreeMap<i32, usize>,
     first_problem: Option<Problem>,
+    /// A line that failed may be stored all the same.
+    is_uncertain: bool,
 }
 
 impl Tally {
+    /// Whether anything of the stream is stored, or may be.
+    fn may_be_stored(&self) -> bool {
+        self.summary.stored > 0 || self.is_uncertain
+    }
+
     fn count(&mut self, line: u64, outcome: Outcome) {
         let stored = match outcome {
             Ok(stored) => stored,
@@ -251,6 +289,7 @@ impl Tally {
 
     fn failed(&mut self, line: u64, problem: Problem) {
         self.summary.failed += 1;
+        self.is_uncertain |= problem.may_have_happened;
         if self.summary.errors.len() < MOST_ERRORS {
             let error = problem.body();
             self.summary.errors.push(LineError { line, error });
@@ -264,7 +303,8 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::problem::TIMED_OUT;
+    use crate::idempotency::MayHaveHappened;
+    use crate::problem::{TIMED_OUT, UNAVAILABLE};
     use client::Acknowledged;
 
     async fn blocks(chunks: &[&'static str]) -> Result<Vec<String>, Problem> {
@@ -317,5 +357,46 @@ mod tests {
         tally.failed(3, Problem::invalid("/value", "no"));
         let problem = respond(tally).expect_err("nothing stored");
         assert_eq!(problem.errors[0].pointer, "/2");
+        assert!(!problem.may_have_happened);
+    }
+
+    #[test]
+    fn a_line_whose_fate_is_unknown_leaves_the_whole_stream_uncertain() {
+        let mut tally = Tally::default();
+        tally.failed(1, Problem::invalid("/value", "no"));
+        let unknown = Problem {
+            may_have_happened: true,
+            ..Problem::new(UNAVAILABLE, "no answer came")
+        };
+        tally.failed(2, unknown);
+        let problem = respond(tally).expect_err("nothing stored for certain");
+        assert!(problem.may_have_happened);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_breaks_off_tells_what_is_stored_before() {
+        let mut tally = Tally::default();
+        let stored = Acknowledged {
+            partition: 0,
+            offset: 7,
+            timestamp_ms: 0,
+        };
+        tally.count(1, Ok(stored));
+        let too_long = Problem::new(TOO_LARGE, "a line is too long");
+        let response = respond_broken_off(too_long, tally, None);
+        assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        assert!(response.extensions().get::<MayHaveHappened>().is_some());
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
+        let body: serde_json::Value =
+            serde_json::from_slice(&body.expect("in memory")).expect("JSON");
+        assert_eq!(body["code"], "too-large");
+        assert_eq!(body["summary"]["partitions"][0]["last_offset"], 7);
+    }
+
+    #[test]
+    fn a_stream_of_which_nothing_was_sent_breaks_off_without_a_trace() {
+        let problem = Problem::new(TOO_LARGE, "a line is too long");
+        let response = respond_broken_off(problem, Tally::default(), None);
+        assert!(response.extensions().get::<MayHaveHappened>().is_none());
     }
 }

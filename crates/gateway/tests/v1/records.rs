@@ -243,3 +243,27 @@ async fn what_cannot_be_read_is_a_fact_and_not_an_error() {
         .expect("an error");
     assert!(error.contains("offset 500"), "{error}");
 }
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_says_what_is_stored_and_is_not_stored_again_under_its_key() {
+    let door = Door::open();
+    door.topic("t", 1).await;
+    let too_long = "x".repeat(8 * 1024 * 1024 + 1);
+    let lines = format!("{{\"value\":1}}\n{{\"value\":2}}\n{too_long}");
+    for is_replayed in [false, true] {
+        let ndjson = request("POST", RECORDS)
+            .header("content-type", "application/x-ndjson")
+            .header("idempotency-key", "\"k-1\"");
+        let answer = door
+            .ask(ndjson.body(Body::from(lines.clone())).expect("a request"))
+            .await;
+        assert_eq!(
+            answer.headers.contains_key("idempotent-replayed"),
+            is_replayed
+        );
+        let problem = answer.expect(413).json();
+        assert_eq!(problem["code"], "too-large");
+        assert_eq!(problem["summary"]["stored"], 2, "{problem}");
+    }
+    assert_eq!(offsets(&read(&door, "from=earliest").await), [0, 1]);
+}
