@@ -190,6 +190,7 @@ impl From<&ClientError> for Problem {
             ClientError::TimedOut { .. } => TIMED_OUT,
             _ => match error.kind() {
                 ErrorKind::Denied => DENIED,
+                ErrorKind::Busy => TOO_MANY_REQUESTS,
                 _ => CLUSTER_ANSWER,
             },
         };
@@ -276,5 +277,18 @@ mod tests {
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
         assert_eq!(response.headers()[header::CONTENT_TYPE], MEDIA_TYPE);
+    }
+
+    #[test]
+    fn a_full_queue_is_too_many_requests_and_says_when_to_come_again() {
+        let full = ClientError::Busy {
+            what: "sending to t".to_owned(),
+            reason: "the queue is full".to_owned(),
+        };
+        let problem = Problem::from(full);
+        assert!(!problem.may_have_happened);
+        let response = problem.into_response();
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
     }
 }

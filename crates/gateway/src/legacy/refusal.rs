@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use client::ClientError;
+use client::{ClientError, ErrorKind};
 use serde::Serialize;
 use utoipa::openapi::{self, ContentBuilder, Ref, RefOr, ResponseBuilder, ResponsesBuilder};
 use utoipa::{IntoResponses, PartialSchema, ToSchema};
@@ -107,9 +107,11 @@ impl From<TableError> for Refusal {
     }
 }
 
-/// The status of a cluster's error: 400 for what the cluster calls an illegal request, else as in `/v1`.
+/// The status of a cluster's error: 400 for what the cluster calls an illegal request, 503 for a full queue, which passes by itself,
+/// since 429 stands here for more topics or members than there may be; else as in `/v1`.
 pub fn status_of(error: &ClientError) -> StatusCode {
     match Problem::from(error).status() {
+        _ if error.kind() == ErrorKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
         StatusCode::UNPROCESSABLE_ENTITY | StatusCode::CONFLICT => StatusCode::BAD_REQUEST,
         status => status,
     }
@@ -232,5 +234,10 @@ mod tests {
             status(ErrorCode::MessageTooLarge),
             StatusCode::PAYLOAD_TOO_LARGE
         );
+        let full = ClientError::Busy {
+            what: "sending to t".to_owned(),
+            reason: "the queue is full".to_owned(),
+        };
+        assert_eq!(status_of(&full), StatusCode::SERVICE_UNAVAILABLE);
     }
 }
