@@ -1,5 +1,5 @@
 //! What became of messages that were not published everywhere at the first attempt, so that a second one under the same id does
-//! not store them twice.
+//! not store them twice. A message of which nobody knows whether it is stored is not sent again under its id.
 //!
 //! Known to this process for ten minutes and for a bounded number of ids. Decided with the time passed in.
 
@@ -56,6 +56,10 @@ pub enum Attempt {
         earlier: Vec<BackendResult>,
     },
     UnderWay,
+    /// The last attempt may have stored the message, and may not.
+    OfUnknownOutcome {
+        reason: String,
+    },
     OtherMessage,
 }
 
@@ -80,6 +84,9 @@ impl Attempts {
         }
         if found.is_under_way {
             return Attempt::UnderWay;
+        }
+        if let Some(reason) = unknown(&found.results) {
+            return Attempt::OfUnknownOutcome { reason };
         }
         found.is_under_way = true;
         Attempt::Begun {
@@ -106,7 +113,8 @@ impl Attempts {
         known.insert(id.to_owned(), noted);
     }
 
-    /// Ends an attempt that has begun, also when it is dropped in the middle: then what was known before is known.
+    /// Ends an attempt that has begun, also when it is dropped in the middle: then what was stored before is known, and of a message
+    /// that was stored nowhere nothing is.
     pub fn guard<'a>(
         &'a self,
         id: &'a str,
@@ -118,7 +126,10 @@ impl Attempts {
             attempts: self,
             id,
             fingerprint,
-            results: earlier,
+            results: match earlier.iter().any(BackendResult::is_stored) {
+                true => earlier,
+                false => vec![BackendResult::broken_off()],
+            },
             now,
         }
     }
@@ -145,6 +156,15 @@ impl Drop for AttemptGuard<'_> {
         self.attempts
             .note(self.id, self.fingerprint, results, self.now);
     }
+}
+
+/// Why it is not known whether a message is stored; nothing when it is known.
+fn unknown(results: &[BackendResult]) -> Option<String> {
+    if results.iter().any(BackendResult::is_stored) {
+        return None;
+    }
+    let uncertain = results.iter().find(|result| result.may_be_stored)?;
+    Some(uncertain.error.clone().unwrap_or_default())
 }
 
 fn make_room(known: &mut HashMap<String, Known>, now: Timestamp) {
@@ -192,6 +212,16 @@ mod tests {
             offset: Some(7),
             error: None,
             refused_with: None,
+            may_be_stored: false,
+        }]
+    }
+
+    fn failed(may_be_stored: bool) -> Vec<BackendResult> {
+        vec![BackendResult {
+            status: BackendStatus::Failed,
+            error: Some("no answer came".to_owned()),
+            may_be_stored,
+            ..in_memory_only().remove(0)
         }]
     }
 
@@ -229,6 +259,35 @@ mod tests {
             attempts.begin("msg-1", fingerprint("x"), at(1)),
             Attempt::Begun { earlier }
         );
+    }
+
+    #[test]
+    fn a_message_of_unknown_fate_is_not_sent_again_and_one_that_surely_failed_is() {
+        //
+        let attempts = Attempts::default();
+        attempts.note("msg-1", fingerprint("x"), failed(true), at(0));
+        let reason = "no answer came".to_owned();
+        assert_eq!(
+            attempts.begin("msg-1", fingerprint("x"), at(1)),
+            Attempt::OfUnknownOutcome { reason }
+        );
+        attempts.note("msg-2", fingerprint("x"), failed(false), at(0));
+        let earlier = failed(false);
+        assert_eq!(
+            attempts.begin("msg-2", fingerprint("x"), at(1)),
+            Attempt::Begun { earlier }
+        );
+    }
+
+    #[test]
+    fn a_first_attempt_that_is_broken_off_leaves_its_message_of_unknown_fate() {
+        let attempts = Attempts::default();
+        attempts.begin("msg-1", fingerprint("x"), at(0));
+        drop(attempts.guard("msg-1", fingerprint("x"), Vec::new(), at(0)));
+        assert!(matches!(
+            attempts.begin("msg-1", fingerprint("x"), at(1)),
+            Attempt::OfUnknownOutcome { .. }
+        ));
     }
 
     #[test]

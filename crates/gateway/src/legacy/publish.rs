@@ -3,7 +3,7 @@
 //! The producer is looked up first, then the topic; an unknown one touches no backend, and no topic is ever created here.
 //! Nothing on this path asks an admin question: the registry is in memory and the reader remembers topics.
 //! A message that reached some backends is answered 207 with each one's result, one that reached none is refused. Sent again under
-//! its `id`, it goes only where it has not arrived.
+//! its `id`, it goes only where it has not arrived; while nobody knows whether it has, it is not sent again.
 
 use std::borrow::Cow;
 
@@ -53,14 +53,11 @@ pub struct Publish {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = legacy::Published)]
-pub struct Published<'a> {
+pub struct Published {
     id: String,
-    #[schema(value_type = String)]
-    content: Cow<'a, str>,
-    #[schema(value_type = String)]
-    topic_name: Cow<'a, str>,
-    #[schema(value_type = String)]
-    producer_id: Cow<'a, str>,
+    content: String,
+    topic_name: String,
+    producer_id: String,
     #[schema(value_type = String, format = DateTime)]
     timestamp: Timestamp,
     status: &'static str,
@@ -75,7 +72,7 @@ pub struct Published<'a> {
 #[derive(Debug, Serialize)]
 pub struct Unpublished {
     error: String,
-    /// Send this along to try again.
+    /// Send this along to try again; it is refused with 409 while the message may be stored.
     id: String,
     results: Vec<BackendResult>,
 }
@@ -95,6 +92,9 @@ pub struct BackendResult {
     pub error: Option<String>,
     #[serde(skip)]
     pub refused_with: Option<StatusCode>,
+    /// It failed, and may be stored all the same.
+    #[serde(skip)]
+    pub may_be_stored: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -125,8 +125,8 @@ pub struct Outgoing<'a> {
     operation_id = "legacyPublish",
     request_body = Publish,
     responses(
-        (status = 200, description = "It is on every backend", body = Published<'_>),
-        (status = 207, description = "It is on some backends; `results` names each", body = Published<'_>),
+        (status = 200, description = "It is on every backend", body = Published),
+        (status = 207, description = "It is on some backends; `results` names each", body = Published),
         Refusal,
     )
 )]
@@ -144,33 +144,60 @@ pub async fn publish(
     fields.finish()?;
     check_headers(&headers)?;
     check_names(&gateway, &producer_id, &topic_name).await?;
+    let draft = Draft {
+        producer_id: producer_id.into_owned(),
+        topic_name: topic_name.into_owned(),
+        content: content.into_owned(),
+        key: key.map(Cow::into_owned),
+        headers,
+        given_id,
+    };
+    // A client that goes away in the middle does not leave open what became of its message.
+    let work = tokio::spawn(async move { carry_out(&gateway, draft).await });
+    work.await.unwrap_or_else(|error| {
+        let error = format!("the publish was broken off: {error}");
+        Err(Refusal::Domain(StatusCode::INTERNAL_SERVER_ERROR, error))
+    })
+}
+
+/// A message as the client sent it.
+struct Draft {
+    producer_id: String,
+    topic_name: String,
+    content: String,
+    key: Option<String>,
+    headers: Vec<(String, String)>,
+    given_id: Option<String>,
+}
+
+async fn carry_out(gateway: &Gateway, draft: Draft) -> Result<Response, Refusal> {
     let at = milliseconds(clock::now());
-    let id = match &given_id {
+    let id = match &draft.given_id {
         Some(id) => id.clone(),
         None => format!("msg-{}", entropy::uuid_v7(at)),
     };
     let message = Outgoing {
         id: &id,
-        producer: &producer_id,
-        topic: &topic_name,
-        content: &content,
-        key: key.as_deref(),
-        headers: &headers,
+        producer: &draft.producer_id,
+        topic: &draft.topic_name,
+        content: &draft.content,
+        key: draft.key.as_deref(),
+        headers: &draft.headers,
         at,
     };
-    let results = match given_id {
-        Some(_) => publish_again(&gateway, &message).await?,
-        None => to_backends(&gateway, &message, &[]).await,
+    let results = match draft.given_id {
+        Some(_) => publish_again(gateway, &message).await?,
+        None => to_backends(gateway, &message, &[]).await,
     };
-    if given_id.is_none() && !results.iter().all(BackendResult::is_published) {
+    if draft.given_id.is_none() && !results.iter().all(BackendResult::is_published) {
         let attempts = &gateway.legacy().attempts;
         attempts.note(&id, Fingerprint::of(&message), results.clone(), at);
     }
     let published = Published {
         id,
-        content,
-        topic_name,
-        producer_id,
+        content: draft.content,
+        topic_name: draft.topic_name,
+        producer_id: draft.producer_id,
         timestamp: at,
         status: PUBLISHED,
         mode: gateway.backends().mode().title(),
@@ -226,6 +253,13 @@ async fn publish_again(
         Attempt::Begun { earlier } => earlier,
         Attempt::UnderWay => {
             let error = format!("Message '{}' is being published", message.id);
+            return Err(Refusal::Domain(StatusCode::CONFLICT, error));
+        }
+        Attempt::OfUnknownOutcome { reason } => {
+            let error = format!(
+                "Message '{}' may be stored already: {reason}; look for it, and publish it without this id if it is not there",
+                message.id
+            );
             return Err(Refusal::Domain(StatusCode::CONFLICT, error));
         }
         Attempt::OtherMessage => {
@@ -313,6 +347,16 @@ impl BackendResult {
             offset: None,
             error: None,
             refused_with: None,
+            may_be_stored: false,
+        }
+    }
+
+    /// Of an attempt that ended before it knew anything.
+    pub fn broken_off() -> BackendResult {
+        BackendResult {
+            error: Some("the attempt was broken off".to_owned()),
+            may_be_stored: true,
+            ..BackendResult::new(Source::InMemory, BackendStatus::Failed)
         }
     }
 
@@ -342,6 +386,7 @@ impl BackendResult {
         BackendResult {
             error: Some(error.to_string()),
             refused_with: Some(status_of(error)),
+            may_be_stored: error.may_have_happened(),
             ..BackendResult::new(source, BackendStatus::Failed)
         }
     }
@@ -357,7 +402,7 @@ impl BackendResult {
 }
 
 /// 200 when every backend has it, 207 when some have, else 502: or what they all refused it with, when it is the message's fault.
-fn answer(mut published: Published<'_>, results: Vec<BackendResult>) -> Response {
+fn answer(mut published: Published, results: Vec<BackendResult>) -> Response {
     let reached = results.iter().filter(|result| result.is_published());
     published.published_to = reached.map(|result| result.backend).collect();
     if published.published_to.len() == results.len() {
@@ -368,8 +413,15 @@ fn answer(mut published: Published<'_>, results: Vec<BackendResult>) -> Response
         published.results = Some(results);
         return (StatusCode::MULTI_STATUS, Json(published)).into_response();
     }
+    let error = match results.iter().any(|result| result.may_be_stored) {
+        true => format!(
+            "Message '{}' was not confirmed by any backend; it may be stored all the same",
+            published.id
+        ),
+        false => format!("Message '{}' was published to no backend", published.id),
+    };
     let body = Unpublished {
-        error: format!("Message '{}' was published to no backend", published.id),
+        error,
         id: published.id,
         results,
     };
@@ -396,9 +448,9 @@ mod tests {
     fn status_of_results(results: Vec<BackendResult>) -> StatusCode {
         let published = Published {
             id: "msg-1".to_owned(),
-            content: "x".into(),
-            topic_name: "orders".into(),
-            producer_id: "order-service".into(),
+            content: "x".to_owned(),
+            topic_name: "orders".to_owned(),
+            producer_id: "order-service".to_owned(),
             timestamp: Timestamp::UNIX_EPOCH,
             status: PUBLISHED,
             mode: "In-Memory Only",
