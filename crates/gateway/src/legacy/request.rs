@@ -8,9 +8,11 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use tokio::time::timeout;
 
 use super::refusal::Refusal;
 use crate::backend::Source;
+use crate::v1::request::BODY_TIME;
 
 /// The bytes of a body that is said to be JSON or says nothing; empty when there is none.
 pub struct JsonBody(pub Bytes);
@@ -20,8 +22,10 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
 
     async fn from_request(request: Request, state: &S) -> Result<JsonBody, Refusal> {
         let is_json = is_json(request.headers());
-        let bytes = Bytes::from_request(request, state)
+        let read = timeout(BODY_TIME, Bytes::from_request(request, state));
+        let bytes = read
             .await
+            .map_err(|_| slow_body())?
             .map_err(|rejection| Refusal::Domain(rejection.status(), rejection.body_text()))?;
         if !is_json && !bytes.is_empty() {
             let error = "The body has to be sent with Content-Type: application/json";
@@ -32,6 +36,11 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
         }
         Ok(JsonBody(bytes))
     }
+}
+
+fn slow_body() -> Refusal {
+    let error = format!("The body did not come within {} s", BODY_TIME.as_secs());
+    Refusal::Domain(StatusCode::REQUEST_TIMEOUT, error)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -120,6 +129,17 @@ mod tests {
         assert!(matches!(
             source("redis"),
             Err(Refusal::Domain(StatusCode::BAD_REQUEST, text)) if text == "Invalid source. Use 'inmemory' or 'kafka'"
+        ));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_not_waited_for_without_end() {
+        let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
+        let request = Request::new(axum::body::Body::from_stream(never));
+        let refused = JsonBody::from_request(request, &()).await.err();
+        assert!(matches!(
+            refused,
+            Some(Refusal::Domain(StatusCode::REQUEST_TIMEOUT, _))
         ));
     }
 

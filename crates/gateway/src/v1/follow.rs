@@ -2,7 +2,8 @@
 //!
 //! What it keeps true: from the starting point on every record comes once and in the order of its partition, or is counted as
 //! dropped. The change from own reads to the tail loses nothing and repeats nothing: the stream subscribes first and then reads on
-//! to where the subscription begins. Everything that is gathered is in the struct, so a wait may be broken off at any time.
+//! to where the subscription begins. A wait may be broken off at any time: what is gathered is in the struct, and positions move
+//! only together with the records before them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ const EVENT_RECORDS: usize = 1_000;
 /// How long a filter may find nothing before the stream says how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
+/// How long a read waits between the subscription's beginning and its own place, as for the end of an open transaction.
+const JOIN_WAIT: Duration = Duration::from_millis(500);
 /// The pause after a read that failed in part.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
@@ -76,6 +79,8 @@ pub struct Follower {
     tail: Arc<Tail>,
     positions: Positions,
     state: State,
+    /// The last own read came to the end, and the change to the tail is still to come.
+    is_at_end: bool,
     out: Vec<u8>,
     gathered: usize,
     /// When something went out last.
@@ -127,6 +132,7 @@ impl Follower {
             tail,
             positions,
             state: State::CatchingUp,
+            is_at_end: false,
             out: Vec::new(),
             gathered: 0,
             told: Instant::now(),
@@ -174,12 +180,17 @@ impl Follower {
         }
     }
 
-    /// One own read; and the change to the tail when it was the last.
+    /// The change to the tail when the last own read came to the end, and else one own read.
     async fn catch_up(&mut self) -> Result<Option<Step>, Problem> {
+        if self.is_at_end {
+            self.join().await?;
+            self.is_at_end = false;
+            return Ok(self.progress_when_due());
+        }
         let limits = ScanLimits {
             records: EVENT_RECORDS,
             bytes: EVENT_BYTES,
-            wait: Duration::ZERO,
+            wait: self.wait(),
             patience: PROGRESS_EVERY,
         };
         let (mut out, mut matched) = (Vec::new(), 0);
@@ -210,19 +221,33 @@ impl Follower {
         self.positions = positions;
         self.progress.scanned += facts.records;
         self.progress.matched += matched;
-        if facts.errors.iter().any(|error| error.is_gone) {
-            return self.skip_what_is_gone().await;
-        }
-        if facts.errors.is_empty() {
-            self.join(facts.reached_end).await?;
-        } else if out.is_empty() {
-            sleep(RETRY_PAUSE).await;
-        }
+        let is_joining = matches!(self.state, State::Joining(_));
+        self.is_at_end = facts.errors.is_empty() && (facts.reached_end || is_joining);
+        // Before anything else is waited for: whoever breaks off then would lose what the positions have passed.
         if !out.is_empty() {
             return Ok(Some(Step::Records(out)));
         }
+        if facts.errors.iter().any(|error| error.is_gone) {
+            return self.skip_what_is_gone().await;
+        }
+        if !facts.errors.is_empty() {
+            sleep(RETRY_PAUSE).await;
+        }
+        Ok(self.progress_when_due())
+    }
+
+    /// None when there was something to tell just now, and the stream is not live yet.
+    fn progress_when_due(&self) -> Option<Step> {
         let is_quiet = self.told.elapsed() < PROGRESS_EVERY && !self.progress.live;
-        Ok((!is_quiet).then_some(Step::Progress))
+        (!is_quiet).then_some(Step::Progress)
+    }
+
+    /// How long an own read may wait for records: what lies before a subscription is there or comes, as behind an open transaction.
+    fn wait(&self) -> Duration {
+        match self.state {
+            State::Joining(_) => JOIN_WAIT,
+            _ => Duration::ZERO,
+        }
     }
 
     /// Ends that are unknown until a read tells them.
@@ -234,11 +259,10 @@ impl Follower {
     }
 
     /// Subscribes at the end, and is live once it has read to where the subscription begins.
-    async fn join(&mut self, is_at_end: bool) -> Result<(), Problem> {
+    async fn join(&mut self) -> Result<(), Problem> {
         let subscription = match std::mem::replace(&mut self.state, State::CatchingUp) {
             State::Joining(subscription) => subscription,
-            _ if is_at_end => self.tail.subscribe().await?,
-            _ => return Ok(()),
+            _ => self.tail.subscribe().await?,
         };
         if self.view.has_all_partitions {
             for partition in subscription.positions.keys() {

@@ -291,11 +291,14 @@ fn timestamp(json: &RawValue) -> Result<i64, Wrong> {
             .map_err(|_| "not a number of milliseconds since 1970".to_owned()),
         Some(rest) => parse_instant(rest.trim_end_matches('"')),
     };
-    let ms = ms.map_err(wrong)?;
-    // librdkafka takes 0 for no time.
+    ms.and_then(storable).map_err(wrong)
+}
+
+/// A time that a record can have: librdkafka takes 0 for no time.
+fn storable(ms: i64) -> Result<i64, String> {
     match ms > 0 {
         true => Ok(ms),
-        false => Err(wrong("times up to 1970 cannot be stored".to_owned())),
+        false => Err("times up to 1970 cannot be stored".to_owned()),
     }
 }
 
@@ -311,7 +314,8 @@ pub fn bare<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Result<Incoming<'a>, 
         text.parse::<i32>().map_err(wrong)
     });
     let timestamp_ms = text("record-timestamp").map(|text| {
-        parse_instant(text).map_err(|detail| bad_parameter("Record-Timestamp", detail))
+        let ms = parse_instant(text).and_then(storable);
+        ms.map_err(|detail| bad_parameter("Record-Timestamp", detail))
     });
     let prefix = "record-header-";
     let named = headers.iter().filter_map(|(name, value)| {
@@ -467,5 +471,19 @@ mod tests {
         );
         headers.insert("record-partition", "two".parse().expect("a header"));
         assert!(bare(&headers, b"").is_err());
+    }
+
+    #[test]
+    fn a_bare_body_has_no_time_that_a_document_could_not_have() {
+        for (time, ms) in [
+            ("1970-01-01T00:00:01Z", Some(1000)),
+            ("1970-01-01T00:00:00Z", None),
+            ("1969-12-31T00:00:00Z", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("record-timestamp", time.parse().expect("a header"));
+            let read = bare(&headers, b"x").map(|record| record.timestamp_ms);
+            assert_eq!(read.ok().flatten(), ms, "{time}");
+        }
     }
 }

@@ -122,6 +122,7 @@ async fn begin(
     let reader = gateway.backends().primary().reader();
     let tail = gateway.live().tails.of(&topic.name, reader)?;
     if let Some(positions) = resumed {
+        let positions = start::still_there(positions, topic.partitions.len());
         return Ok(Follower::from(view, reader.clone(), tail, positions));
     }
     let is_from_end =

@@ -23,7 +23,7 @@ use crate::problem::{
 /// The largest body that is read whole.
 pub const MOST_BODY_BYTES: usize = 16 * 1024 * 1024;
 /// How long a client may take to send one.
-const BODY_TIME: Duration = Duration::from_secs(60);
+pub const BODY_TIME: Duration = Duration::from_secs(60);
 
 /// The whole body.
 ///

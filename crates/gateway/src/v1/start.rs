@@ -93,6 +93,13 @@ pub async fn resolve(
     })
 }
 
+/// The positions in partitions that a topic has; it may have been made anew with fewer since the cursor was given.
+pub fn still_there(positions: Positions, count: usize) -> Positions {
+    let count = i32::try_from(count).unwrap_or(i32::MAX);
+    let of_topic = |(partition, _): &(i32, i64)| (0..count).contains(partition);
+    positions.into_iter().filter(of_topic).collect()
+}
+
 /// Goes on at a cursor's positions.
 ///
 /// # Errors
@@ -103,11 +110,7 @@ pub async fn resume(
     positions: Positions,
     count: usize,
 ) -> Result<Start, Problem> {
-    let count = i32::try_from(count).unwrap_or(i32::MAX);
-    let positions: Positions = positions
-        .into_iter()
-        .filter(|(partition, _)| *partition < count)
-        .collect();
+    let positions = still_there(positions, count);
     let latest = reader.offsets(topic, OffsetQuery::Latest).await?;
     let ends = positions
         .keys()

@@ -279,3 +279,37 @@ async fn pages_have_no_place_in_a_stream() {
         .await
         .expect_problem(400, "bad-request");
 }
+
+/// A cursor in the topic `t`.
+fn cursor(positions: &str) -> String {
+    base64::Engine::encode(
+        &base64::engine::general_purpose::URL_SAFE_NO_PAD,
+        format!("1t\n{positions}"),
+    )
+}
+
+#[tokio::test]
+async fn a_partition_that_is_gone_costs_no_record_of_another() {
+    let door = Door::open();
+    door.topic("t", 2).await;
+    let body = r#"{"records":[{"value":1,"partition":0},{"value":2,"partition":0}]}"#;
+    door.json("POST", "/v1/topics/t/records", body)
+        .await
+        .expect(200);
+    let id = cursor("0:0,1:99");
+    let mut stream = Stream::open(&door, "/v1/topics/t/records", Some(&id)).await;
+    let (records, _) = stream.records(2).await;
+    assert_eq!(values(&records), [1, 2]);
+}
+
+#[tokio::test]
+async fn a_stream_resumes_although_its_topic_was_made_anew_with_fewer_partitions() {
+    let door = Door::open();
+    door.topic("t", 1).await;
+    produce(&door, "t", [1]).await;
+    let id = cursor("0:0,7:0");
+    let mut stream = Stream::open(&door, "/v1/topics/t/records", Some(&id)).await;
+    let (records, _) = stream.records(1).await;
+    assert_eq!(values(&records), [1]);
+    stream.until_live().await;
+}
