@@ -17,6 +17,11 @@ pub use overview::Overviews;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
+/// The mark of the header; browsers ask for it by this name on every page.
+const ICON: &str = concat!(
+    "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 16 16\"><rect x=\"1.5\" y=\"1.5\" width=\"13\" height=\"13\" ",
+    "fill=\"none\" stroke=\"#2B56CF\"/><rect x=\"1.5\" y=\"1.5\" width=\"6.5\" height=\"13\" fill=\"#2B56CF\"/></svg>"
+);
 
 /// Only what comes from this server is loaded or called, and nothing inline runs.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -24,8 +29,10 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; c
 pub fn router() -> Router<Gateway> {
     let style = get(|| asset("text/css; charset=utf-8", STYLE));
     let script = get(|| asset("text/javascript; charset=utf-8", SCRIPT));
+    let icon = get(|| asset("image/svg+xml", ICON));
     Router::new()
         .route("/", get(page))
+        .route("/favicon.ico", icon)
         .route("/assets/page.css", style)
         .route("/assets/page.js", script)
 }

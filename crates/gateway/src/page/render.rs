@@ -92,8 +92,7 @@ fn document(place: &Place, kind: &str, state: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>Thalweg · {kafka}</title>\n<link rel=\"icon\" href=\"data:,\">\n\
-         <link rel=\"stylesheet\" href=\"assets/page.css\">\n<script defer src=\"assets/page.js\"></script>\n</head>\n<body>\n\
+         <title>Thalweg · {kafka}</title>\n<link rel=\"stylesheet\" href=\"assets/page.css\">\n<script defer src=\"assets/page.js\"></script>\n</head>\n<body>\n\
          <header><span class=\"mark\" aria-hidden=\"true\">◧</span><strong>thalweg</strong>\
          <span class=\"pill\">{mode}</span><span class=\"pill {kind}\">{state}</span>\
          <nav><a href=\"docs\">API</a><a href=\"metrics\">Metrics</a><a href=\"readyz?verbose\">Health</a></nav></header>\n\
