@@ -168,6 +168,7 @@ async fn is_gone_from_both(subject: &Subject, topic: &str) {
 }
 
 async fn a_publish_to_a_topic_of_this_side_only_says_so_at_once(subject: &Subject) {
+    connected(subject).await;
     let topic = subject.topic("here-alone", 1).await;
     let producer = subject.name("producer");
     let http = &subject.gateway().http;
@@ -181,16 +182,21 @@ async fn a_publish_to_a_topic_of_this_side_only_says_so_at_once(subject: &Subjec
     assert_eq!(published.status, 207, "{}", published.text());
     let results = &published.json()["results"];
     assert_eq!(results[0]["status"], "Published");
-    assert_eq!(results[1]["status"], "Failed");
+    assert_eq!(results[1]["status"], "Failed", "{results}");
     assert_eq!(results[1]["error"], "The topic is not on Kafka");
 }
 
-async fn the_forwarder_is_shown(subject: &Subject) {
+async fn connected(subject: &Subject) {
     let http = &subject.gateway().http;
     eventually("connected", async || {
         (http.get("/v1/hybrid").json()["state"] == "connected").then_some(())
     })
     .await;
+}
+
+async fn the_forwarder_is_shown(subject: &Subject) {
+    connected(subject).await;
+    let http = &subject.gateway().http;
     let metrics = http.get("/metrics");
     assert!(metrics.text().contains("thalweg_hybrid_connected 1\n"));
 }
