@@ -33,7 +33,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "test",
-        arguments: &["test", "--workspace"],
+        arguments: &["test", "--workspace", "--no-fail-fast"],
     },
     Step {
         name: "seeds",

@@ -128,7 +128,7 @@ impl AsyncProducer {
         })
     }
 
-    /// How many records are neither acknowledged nor given up.
+    /// How many records are neither acknowledged nor given up; what librdkafka has to say of its connections is counted with them.
     pub fn in_flight(&self) -> usize {
         let count = self.shared.current().producer().in_flight_count();
         usize::try_from(count).unwrap_or(0)

@@ -128,7 +128,7 @@ async fn what_was_handed_over_while_the_broker_was_away_is_stored_once_it_is_bac
     assert_eq!(offsets(before).len(), 10);
     drop(broker);
     let meanwhile = producer.send_many(&[record("t", b"y"); 10]);
-    assert_eq!(producer.in_flight(), 10);
+    assert!(producer.in_flight() >= 10, "none can be acknowledged");
     let _broker = start(port);
     assert_eq!(offsets(meanwhile.await), (10..20).collect::<Vec<i64>>());
     assert_eq!(end_of(&cluster, "t").await, 20);
