@@ -81,6 +81,9 @@ pub fn run(arguments: &[String]) -> TaskResult {
     let mut server = Thalweg::start_at(port, &binary, folder.path(), &[])?;
     let http = http_address(folder.path())?;
     prepare(http, &binary, server.address)?;
+    if let Some(karapace) = options.karapace {
+        wait_for(karapace)?;
+    }
     let scripts = Scripts::write(folder.path())?;
     let lines = vec![
         single_publishes(&options, &scripts, http)?,
@@ -108,7 +111,20 @@ fn http_address(folder: &Path) -> Result<SocketAddr, String> {
         .map_err(|_| format!("`{http}` is no address"))
 }
 
-/// The topic, the producer and the consumer that the requests name.
+/// Karapace can only be started when its broker is there: waits until it listens.
+fn wait_for(karapace: SocketAddr) -> TaskResult {
+    eprintln!("waiting for Karapace at {karapace}");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while TcpStream::connect(karapace).is_err() {
+        if Instant::now() > deadline {
+            return Err(format!("nothing listens at {karapace}"));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+/// The topic and the producer that the requests name.
 fn prepare(http: SocketAddr, binary: &Path, kafka: SocketAddr) -> TaskResult {
     process::output_of(
         Command::new(binary)
