@@ -184,7 +184,6 @@ impl Session<'_> {
     /// Brings Kafka's topics in line and finds out which are on both sides.
     async fn look_for_topics(&mut self) -> Result<(), SessionError> {
         let kafka = &self.forwarder.kafka;
-        self.forwarder.board.begin_to_look();
         let before = self.on_kafka().await?;
         let refusals = self.wanted.bring_in_line(kafka, &before).await?;
         self.kafka_partitions = self.on_kafka().await?;

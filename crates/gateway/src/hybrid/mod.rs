@@ -17,9 +17,10 @@ mod topics;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Acknowledged, ClientError, OutgoingRecord};
+use client::{Acknowledged, ClientError, ErrorKind, OutgoingRecord};
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 pub use api::router;
 pub use status::{HybridStatus, metrics_text};
@@ -33,6 +34,9 @@ pub use topics::is_away;
 
 /// How long a publish waits for its record to reach a Kafka that is there; later it is told as pending, and still arrives.
 const FORWARD_WAIT: Duration = Duration::from_secs(5);
+
+/// How long Kafka may take to say whether it has a topic.
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
 
 /// What became of Kafka's half of a publish.
 #[derive(Debug)]
@@ -98,13 +102,26 @@ impl Hybrid {
 
     /// What becomes of Kafka's half of a record that is stored here; waits a little for it to be forwarded.
     pub async fn kafka_part(&self, topic: &str, partition: i32, offset: i64) -> KafkaPart {
-        let topics = self.topics.get();
-        let is_wanted = topics.is_none_or(|topics| topics.wants(topic));
-        let name = (topic, is_wanted);
+        if self.is_of_this_side_only(topic).await {
+            return KafkaPart::NotForwarded;
+        }
         let forwarded = self
             .board
-            .wait_until_forwarded(name, partition, offset, FORWARD_WAIT);
+            .wait_until_forwarded(topic, partition, offset, FORWARD_WAIT);
         forwarded.await
+    }
+
+    /// Whether the topic was not made in hybrid mode, and Kafka says that it does not have it.
+    async fn is_of_this_side_only(&self, topic: &str) -> bool {
+        let topics = self.topics.get();
+        if topics.is_none_or(|topics| topics.wants(topic)) {
+            return false;
+        }
+        let Some(kafka) = self.backends.kafka() else {
+            return false;
+        };
+        let asked = timeout(LOOK_LIMIT, kafka.reader().topic(topic)).await;
+        matches!(asked, Ok(Err(error)) if error.kind() == ErrorKind::NotFound)
     }
 
     /// Notes that a topic belongs on both sides: Kafka gets it, now or when it is back.

@@ -35,10 +35,6 @@ struct State {
     partitions: BTreeMap<Name, Forwarded>,
     /// Why topics are not on Kafka, or take no records there.
     refusals: BTreeMap<String, String>,
-    /// Both sides are asked again and again which topics there are: the number of the last such look that began …
-    begun: u64,
-    /// … and of the last that came to an end.
-    looked: u64,
 }
 
 /// One partition: offsets of the embedded broker.
@@ -122,17 +118,11 @@ impl Board {
             .send_modify(|state| state.partitions = partitions);
     }
 
-    /// Both sides are about to be asked which topics there are.
-    pub fn begin_to_look(&self) {
-        self.0.state.send_modify(|state| state.begun += 1);
-    }
-
-    /// They were asked; these topics are not as they are wanted.
+    /// Both sides were asked which topics there are; these are not as they are wanted.
     pub fn looked(&self, refusals: HashMap<String, String>) {
-        self.0.state.send_modify(|state| {
-            state.looked = state.begun;
-            state.refusals = refusals.into_iter().collect();
-        });
+        self.0
+            .state
+            .send_modify(|state| state.refusals = refusals.into_iter().collect());
     }
 
     /// Kafka takes no records of this topic.
@@ -161,31 +151,22 @@ impl Board {
     }
 
     /// Waits until the record at `offset` is on Kafka; `Pending` when Kafka is away, refuses its topic, or takes longer than `limit`.
-    ///
-    /// `NotForwarded` when the topic is on this side only: neither on Kafka, as was just looked, nor wanted there.
     pub async fn wait_until_forwarded(
         &self,
-        (topic, is_wanted): (&str, bool),
+        topic: &str,
         partition: i32,
         offset: i64,
         limit: Duration,
     ) -> KafkaPart {
         let mut changes = self.0.state.subscribe();
         let name = (topic.to_owned(), partition);
-        let begun = self.0.state.borrow().begun;
-        // A look that began before the record was stored may have missed its topic.
-        let is_local = |state: &State| {
-            let has_looked = state.looked > begun;
-            !is_wanted && has_looked && !state.partitions.contains_key(&name)
-        };
         let done = changes.wait_for(|state| {
             let is_away = matches!(state.connection, Connection::Away { .. });
             let is_refused = state.refusals.contains_key(topic);
-            is_away || is_refused || is_local(state) || state.has_forwarded(&name, offset)
+            is_away || is_refused || state.has_forwarded(&name, offset)
         });
         match timeout(limit, done).await {
             Ok(Ok(state)) if state.has_forwarded(&name, offset) => KafkaPart::Forwarded,
-            Ok(Ok(state)) if is_local(&state) => KafkaPart::NotForwarded,
             _ => KafkaPart::Pending(self.why_pending(&name)),
         }
     }
@@ -380,7 +361,7 @@ mod tests {
     async fn a_publish_waits_until_its_own_record_is_on_kafka() {
         let board = told(4, 6);
         board.connected(NOW);
-        let waiting = board.wait_until_forwarded(("orders", true), 0, 5, Duration::from_secs(5));
+        let waiting = board.wait_until_forwarded("orders", 0, 5, Duration::from_secs(5));
         let advance = async {
             board.advance([(("orders".to_owned(), 0), 5)], 1);
             tokio::task::yield_now().await;
@@ -396,9 +377,7 @@ mod tests {
         board.away(NOW, "no broker answers");
         let long = Duration::from_secs(3600);
         let started = tokio::time::Instant::now();
-        let part = board
-            .wait_until_forwarded(("orders", true), 0, 5, long)
-            .await;
+        let part = board.wait_until_forwarded("orders", 0, 5, long).await;
         assert!(matches!(part, KafkaPart::Pending(why) if why == "no broker answers"));
         assert_eq!(started.elapsed(), Duration::ZERO);
     }
@@ -407,28 +386,10 @@ mod tests {
     async fn a_slow_kafka_makes_it_pending_after_the_limit() {
         let board = told(4, 6);
         board.connected(NOW);
-        let part = board
-            .wait_until_forwarded(("orders", true), 0, 5, SOON)
-            .await;
+        let part = board.wait_until_forwarded("orders", 0, 5, SOON).await;
         assert!(matches!(part, KafkaPart::Pending(why) if why == "2 records are before it"));
-        let part = board.wait_until_forwarded(("new", true), 0, 0, SOON).await;
+        let part = board.wait_until_forwarded("new", 0, 0, SOON).await;
         assert!(matches!(part, KafkaPart::Pending(why) if why == "the topic is not on Kafka"));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_topic_of_this_side_only_is_told_as_not_forwarded_after_a_look() {
-        let board = told(4, 6);
-        board.connected(NOW);
-        let waiting = board.wait_until_forwarded(("local", false), 0, 0, Duration::from_secs(60));
-        let looking = async {
-            // One that is under way does not count.
-            board.looked(HashMap::new());
-            tokio::task::yield_now().await;
-            board.begin_to_look();
-            board.looked(HashMap::new());
-        };
-        let (part, ()) = tokio::join!(waiting, looking);
-        assert!(matches!(part, KafkaPart::NotForwarded), "{part:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -437,9 +398,7 @@ mod tests {
         board.connected(NOW);
         board.refused("orders", "not allowed");
         let long = Duration::from_secs(3600);
-        let part = board
-            .wait_until_forwarded(("orders", true), 0, 5, long)
-            .await;
+        let part = board.wait_until_forwarded("orders", 0, 5, long).await;
         assert!(matches!(part, KafkaPart::Pending(why) if why == "not allowed"));
         assert_eq!(board.status().refusals[0].topic, "orders");
     }
