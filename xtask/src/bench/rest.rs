@@ -339,7 +339,8 @@ fn live_tail(
         let seconds = options.seconds();
         let count = u64::from(TAIL_RATE) * seconds;
         let mut producer = Command::new(binary)
-            .args(["bench", "produce", TOPIC, "-n", &count.to_string()])
+            .args(["bench", "produce", "--topic", TOPIC])
+            .args(["-n", &count.to_string()])
             .args(["--rate", &TAIL_RATE.to_string(), "--kafka"])
             .arg(server.address.to_string())
             .stdout(std::process::Stdio::null())
