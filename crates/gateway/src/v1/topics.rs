@@ -66,6 +66,9 @@ impl TopicBody {
     }
 }
 
+/// The most partitions that one request makes.
+const MOST_PARTITIONS: i32 = 1_000;
+
 /// A topic to create.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -74,7 +77,7 @@ pub struct TopicCreation {
     #[schema(pattern = "^[a-zA-Z0-9._-]{1,249}$")]
     name: String,
     /// The cluster's default when absent.
-    #[schema(minimum = 1, maximum = 10000)]
+    #[schema(minimum = 1, maximum = 1000)]
     partitions: Option<i32>,
     #[schema(minimum = 1, maximum = 1000)]
     replication_factor: Option<i16>,
@@ -148,12 +151,7 @@ async fn create(
 
 fn check_creation(new: &TopicCreation) -> Result<(), Problem> {
     check_name(&new.name).map_err(|detail| Problem::invalid("/name", detail))?;
-    if new
-        .partitions
-        .is_some_and(|count| !(1..=10_000).contains(&count))
-    {
-        return Err(Problem::invalid("/partitions", "1 to 10000 partitions"));
-    }
+    check_partitions(new.partitions)?;
     if new
         .replication_factor
         .is_some_and(|count| !(1..=1_000).contains(&count))
@@ -164,6 +162,16 @@ fn check_creation(new: &TopicCreation) -> Result<(), Problem> {
         ));
     }
     Ok(())
+}
+
+/// A request over HTTP is to be done within its time limit.
+fn check_partitions(count: Option<i32>) -> Result<(), Problem> {
+    if count.is_none_or(|count| (1..=MOST_PARTITIONS).contains(&count)) {
+        return Ok(());
+    }
+    let detail =
+        format!("1 to {MOST_PARTITIONS} partitions; `thalweg topic` and Kafka's tools make more");
+    Err(Problem::invalid("/partitions", detail))
 }
 
 /// A topic, with its size
@@ -224,7 +232,7 @@ pub async fn measure(
 #[serde(deny_unknown_fields)]
 pub struct TopicChange {
     /// The new number of partitions, more than now; keys then go to other partitions.
-    #[schema(minimum = 1, maximum = 10000)]
+    #[schema(minimum = 1, maximum = 1000)]
     partitions: Option<i32>,
     /// Settings to change; null brings back the default.
     #[serde(default)]
@@ -257,6 +265,7 @@ async fn alter(
             "nothing to change: give `partitions` or `config`",
         ));
     }
+    check_partitions(change.partitions)?;
     let backend = gateway.backends().primary();
     fresh_topic(backend, &name).await?;
     let mut admin = backend.admin().await?;
