@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::overview::{GroupRow, Overview, TopicRow};
 use crate::backend::Backends;
+use crate::foreign_page::name_of;
 use crate::hybrid::HybridStatus;
 use crate::mode::Mode;
 use crate::text::{count, size};
@@ -30,7 +31,7 @@ impl Place {
             .map_or("9092", |(_, port)| port);
         let kafka = match backends.mode() {
             Mode::Kafka => addresses.join(","),
-            _ => format!("{}:{port}", host_name(host)),
+            _ => format!("{}:{port}", name_of(host)),
         };
         let forwards_to = backends.in_memory().and(backends.kafka());
         Place {
@@ -272,14 +273,6 @@ fn more(body: &mut String, hidden: usize) {
             "<p class=\"empty\">{} more; <code>GET /v1</code> and the command line list all.</p>",
             count(hidden as u64)
         );
-    }
-}
-
-/// The host without its port; IPv6 keeps its brackets.
-fn host_name(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
     }
 }
 
